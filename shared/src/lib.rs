@@ -1,0 +1,19 @@
+//! What the collector and the analyzer agree on, and nothing that only one of them needs.
+//!
+//! [`kind`] and [`event`] say what a record is, [`wire`] how batches of them travel, [`words`]
+//! how a chunk of a syscall sequence is read. [`keys`] names everything in Redis.
+//! The rest is what two daemons need to be good citizens: [`config`], [`link`] (Redis),
+//! [`log`], [`service`] (systemd), [`clock`], [`text`] and [`exit`].
+
+pub mod clock;
+pub mod config;
+pub mod event;
+pub mod exit;
+pub mod keys;
+pub mod kind;
+pub mod link;
+pub mod log;
+pub mod service;
+pub mod text;
+pub mod wire;
+pub mod words;

@@ -1,0 +1,148 @@
+//! How both daemons reach Redis, and what they say when it refuses.
+
+use std::fs;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::Duration;
+
+use redis::{ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError, ServerErrorKind};
+
+use crate::config::{ConfigError, RedisConfig};
+
+/// Turns the configuration into what the client connects with; reads the password file.
+///
+/// # Errors
+/// A URL that is none, or a password file that cannot be read.
+pub fn connection_info(config: &RedisConfig) -> Result<ConnectionInfo, ConfigError> {
+    let url_error = |mend: &str| ConfigError::Value {
+        key: "redis.url",
+        value: format!("{:?}", config.url),
+        mend: mend.to_owned(),
+    };
+    let info = config
+        .url
+        .as_str()
+        .into_connection_info()
+        .map_err(|_| url_error("give unix:///path/to/socket or redis://host:port"))?;
+    if info.redis_settings().password().is_some() {
+        return Err(url_error(
+            "leave the password out of the URL and name a redis.password_file",
+        ));
+    }
+    let mut settings = info.redis_settings().clone().set_skip_set_lib_name();
+    if !config.username.is_empty() {
+        settings = settings.set_username(&config.username);
+    }
+    if !config.password_file.as_os_str().is_empty() {
+        let path = &config.password_file;
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.clone(),
+            source,
+        })?;
+        settings = settings.set_password(text.lines().next().unwrap_or_default());
+    }
+    Ok(info.set_redis_settings(settings))
+}
+
+/// One line for a failed Redis call: what Redis said, and the mend.
+pub fn explain(error: &RedisError) -> String {
+    let mend = match error.kind() {
+        ErrorKind::AuthenticationFailed => "check redis.username and redis.password_file",
+        ErrorKind::Server(ServerErrorKind::NoPerm) => "load the ACL file that came with RAVN",
+        ErrorKind::Server(ServerErrorKind::BusyLoading) => {
+            "Redis is loading its data; trying again"
+        }
+        ErrorKind::Server(ServerErrorKind::ReadOnly) => {
+            "this is a replica; point redis.url at its primary"
+        }
+        ErrorKind::Io => "is Redis running, and is redis.url right? trying again",
+        _ => match error.code() {
+            Some("OOM") => "raise maxmemory; the list is being trimmed",
+            Some("MISCONF") => "Redis cannot save to disk; free space or stop its saving",
+            Some("WRONGPASS") => "check redis.username and redis.password_file",
+            Some("NOAUTH") => "set redis.username and redis.password_file",
+            _ => "trying again",
+        },
+    };
+    format!("redis: {error}; {mend}")
+}
+
+/// Waits between attempts: doubles from 100 ms to 2 s, each with up to half of it as
+/// jitter, so that many hosts do not return in step.
+#[derive(Clone, Debug)]
+pub struct Backoff {
+    next_ms: u64,
+}
+
+impl Backoff {
+    const FIRST_MS: u64 = 100;
+    const MOST_MS: u64 = 2000;
+
+    /// Starts at the shortest wait.
+    pub const fn new() -> Self {
+        Self {
+            next_ms: Self::FIRST_MS,
+        }
+    }
+
+    /// The wait before the next attempt, 100 ms to 2 s.
+    pub fn wait(&mut self) -> Duration {
+        let most = self.next_ms;
+        self.next_ms = (most * 2).min(Self::MOST_MS);
+        Duration::from_millis((most - jitter(most / 2)).max(Self::FIRST_MS))
+    }
+
+    /// Call after a success.
+    pub const fn reset(&mut self) {
+        self.next_ms = Self::FIRST_MS;
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A number in `0..=most`.
+fn jitter(most: u64) -> u64 {
+    random_id() % (most + 1)
+}
+
+/// A random number for a run or a load, from the hasher's random keys and the clock.
+pub fn random_id() -> u64 {
+    let mut hasher = RandomState::new().build_hasher();
+    hasher.write_u64(crate::clock::boottime_ns());
+    hasher.write_u32(std::process::id());
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_grows_to_two_seconds_and_never_beyond() {
+        let mut backoff = Backoff::new();
+        let waits: Vec<_> = (0..12).map(|_| backoff.wait().as_millis()).collect();
+        assert!(
+            waits.iter().all(|wait| (100..=2000).contains(wait)),
+            "{waits:?}"
+        );
+        assert!(waits[11] >= 1000, "{waits:?}");
+        backoff.reset();
+        assert_eq!(backoff.wait().as_millis(), 100);
+    }
+
+    #[test]
+    fn a_password_in_the_url_is_refused() {
+        let config = RedisConfig {
+            url: "redis://u:secret@localhost:1".to_owned(),
+            ..RedisConfig::default()
+        };
+        let error = connection_info(&config)
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default();
+        assert!(error.contains("password_file"), "{error}");
+    }
+}

@@ -1,0 +1,403 @@
+//! Batches: what an element of `events:raw` is.
+//!
+//! A batch is a MessagePack array, positional:
+//! `[schema, host, boot_id, run_id, batch_no, clock_offset_ns, class, [arch, hz], lost,
+//! records]`, with `lost = [load_id, [[stream, cpu, numbers_taken], …], [[stream,
+//! reason, count], …]]`. A record is `[kind, stream, cpu, n, time_ns, task or nil, [first_n,
+//! word], payload]`. `docs/wire.md` tells the same with golden bytes.
+
+use std::fmt;
+
+use rmp_serde::config::BytesMode;
+use serde::de::{self, DeserializeSeed, IgnoredAny, SeqAccess, Visitor};
+use serde::ser::SerializeTuple;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::event::{Event, Place, Record, Task};
+use crate::kind::{Class, Kind, Reason, Stream};
+
+/// Version of this layout.
+pub const SCHEMA: u16 = 1;
+/// Most records in a batch.
+pub const MAX_RECORDS: usize = 256;
+/// Most bytes in a batch that is sent; the last record may go past it.
+pub const MAX_BATCH_BYTES: usize = 256 * 1024;
+/// Most bytes that a decoder looks at.
+pub const MAX_DECODE_BYTES: usize = 1024 * 1024;
+/// Deepest nesting that a decoder follows.
+pub const MAX_DEPTH: usize = 8;
+
+/// Why bytes are not a batch.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum WireError {
+    /// Larger than any batch may be.
+    #[error("{0} bytes, at most {MAX_DECODE_BYTES} are looked at")]
+    TooLarge(usize),
+    /// Nested deeper than any batch.
+    #[error("nested deeper than {MAX_DEPTH} levels")]
+    TooDeep,
+    /// A length that the input cannot hold, or an end in the middle.
+    #[error("cut off, or a length that the input cannot hold, at byte {0}")]
+    Truncated(usize),
+    /// Bytes after the batch.
+    #[error("{0} bytes after the batch")]
+    Trailing(usize),
+    /// More records than a batch may have.
+    #[error("{0} records, at most {MAX_RECORDS}")]
+    TooManyRecords(usize),
+    /// A layout that this version cannot read.
+    #[error("schema {0}; this version reads {SCHEMA}")]
+    Schema(u16),
+    /// Well-formed MessagePack of another shape.
+    #[error("not a batch: {0}")]
+    Shape(String),
+}
+
+/// What every batch says of its sender, beside its records.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header<'a> {
+    /// [`SCHEMA`] of the sender.
+    pub schema: u16,
+    /// Name of the host, `[A-Za-z0-9._-]{1,64}`.
+    pub host: &'a str,
+    /// The kernel's boot id, 16 bytes.
+    #[serde(with = "serde_bytes")]
+    pub boot_id: &'a [u8],
+    /// One run of the collector.
+    pub run_id: u64,
+    /// Number of the batch in that run, from 0.
+    pub batch_no: u64,
+    /// CLOCK_REALTIME − CLOCK_BOOTTIME when it was sent, nanoseconds.
+    pub clock_offset_ns: i64,
+    /// Class of all its records.
+    pub class: Class,
+    /// Architecture (`x86_64`) and jiffies per second of the kernel.
+    pub source: (&'a str, u32),
+    /// Counters of the sender; empty when nothing changed.
+    pub lost: Lost,
+}
+
+/// Cumulative counters since the programs were loaded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lost {
+    /// The load of the BPF programs that numbered the records of this batch.
+    pub load_id: u64,
+    /// Numbers taken so far, by stream and CPU.
+    pub taken: Vec<(Stream, u16, u64)>,
+    /// Records (or syscalls) lost so far, by stream and reason.
+    pub reasons: Vec<(Stream, Reason, u64)>,
+}
+
+/// A decoded batch; its records borrow from the bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch<'a> {
+    /// Who sent it, and the counters.
+    pub header: Header<'a>,
+    /// Its records, sorted by time.
+    pub records: Vec<Record<'a>>,
+}
+
+/// Appends one encoded record to `out`.
+///
+/// # Errors
+/// None in practice: writing to a `Vec` does not fail. The serializer's own error is
+/// passed on.
+pub fn encode_record(
+    record: &Record<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), rmp_serde::encode::Error> {
+    record.serialize(&mut rmp_serde::Serializer::new(out).with_bytes(BytesMode::Normal))
+}
+
+/// Puts a batch together from a header and records that [`encode_record`] wrote, and
+/// appends it to `out`.
+///
+/// # Errors
+/// As [`encode_record`].
+pub fn encode_batch<'r>(
+    header: &Header<'_>,
+    records: impl ExactSizeIterator<Item = &'r [u8]>,
+    out: &mut Vec<u8>,
+) -> Result<(), rmp_serde::encode::Error> {
+    rmp::encode::write_array_len(out, 10)?;
+    // A struct is written as an array of its fields; the batch is flat, so the
+    // header's own array marker (nine fields: one byte) is left out.
+    let at = out.len();
+    header.serialize(&mut rmp_serde::Serializer::new(&mut *out))?;
+    out.remove(at);
+    rmp::encode::write_array_len(out, u32::try_from(records.len()).unwrap_or(u32::MAX))?;
+    for record in records {
+        out.extend_from_slice(record);
+    }
+    Ok(())
+}
+
+/// Reads a batch. Nothing is allocated for lengths that the input does not hold.
+///
+/// # Errors
+/// [`WireError`] names what is wrong; nothing of the batch is used then.
+pub fn decode_batch(bytes: &[u8]) -> Result<Batch<'_>, WireError> {
+    check(bytes)?;
+    let mut input = rmp_serde::Deserializer::from_read_ref(bytes);
+    input.set_max_depth(MAX_DEPTH * 4);
+    let Flat { header, records } =
+        Flat::deserialize(&mut input).map_err(|error| WireError::Shape(error.to_string()))?;
+    if header.schema != SCHEMA {
+        return Err(WireError::Schema(header.schema));
+    }
+    if header.boot_id.len() != 16 {
+        return Err(WireError::Shape(format!(
+            "boot_id of {} bytes",
+            header.boot_id.len()
+        )));
+    }
+    if records.len() > MAX_RECORDS {
+        return Err(WireError::TooManyRecords(records.len()));
+    }
+    Ok(Batch { header, records })
+}
+
+struct Flat<'a> {
+    header: Header<'a>,
+    records: Vec<Record<'a>>,
+}
+
+impl<'de> Deserialize<'de> for Flat<'de> {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        struct FlatVisitor;
+        impl<'de> Visitor<'de> for FlatVisitor {
+            type Value = Flat<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a batch of ten elements")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut at = 0;
+                let header = Header {
+                    schema: element(&mut seq, &mut at)?,
+                    host: element(&mut seq, &mut at)?,
+                    boot_id: element::<&serde_bytes::Bytes, _>(&mut seq, &mut at)?,
+                    run_id: element(&mut seq, &mut at)?,
+                    batch_no: element(&mut seq, &mut at)?,
+                    clock_offset_ns: element(&mut seq, &mut at)?,
+                    class: element(&mut seq, &mut at)?,
+                    source: element(&mut seq, &mut at)?,
+                    lost: element(&mut seq, &mut at)?,
+                };
+                Ok(Flat {
+                    header,
+                    records: element(&mut seq, &mut at)?,
+                })
+            }
+        }
+        input.deserialize_tuple(10, FlatVisitor)
+    }
+}
+
+fn element<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(
+    seq: &mut A,
+    at: &mut usize,
+) -> Result<T, A::Error> {
+    let value = seq
+        .next_element()?
+        .ok_or_else(|| de::Error::invalid_length(*at, &"more elements"))?;
+    *at += 1;
+    Ok(value)
+}
+
+impl Serialize for Record<'_> {
+    fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
+        let (kind, stream) = match (&self.event, self.event.kind()) {
+            (Event::Unknown { kind, stream }, _) => (*kind, *stream),
+            (_, Some(kind)) => (kind as u16, kind.stream()),
+            (_, None) => return Err(serde::ser::Error::custom("a record without a kind")),
+        };
+        let mut tuple = output.serialize_tuple(8)?;
+        tuple.serialize_element(&kind)?;
+        tuple.serialize_element(&stream)?;
+        tuple.serialize_element(&self.cpu)?;
+        tuple.serialize_element(&self.n)?;
+        tuple.serialize_element(&self.time_ns)?;
+        let task = (!matches!(self.event, Event::Chunk(_))).then_some(&self.task);
+        tuple.serialize_element(&task)?;
+        tuple.serialize_element(&self.place)?;
+        match &self.event {
+            Event::Fork(payload) => tuple.serialize_element(payload),
+            Event::Exec(payload) => tuple.serialize_element(payload),
+            Event::Exit(payload) => tuple.serialize_element(payload),
+            Event::Chunk(payload) => tuple.serialize_element(payload),
+            Event::Open(payload) => tuple.serialize_element(payload),
+            Event::Unlink(payload) => tuple.serialize_element(payload),
+            Event::Rename(payload) => tuple.serialize_element(payload),
+            Event::Chmod(payload) => tuple.serialize_element(payload),
+            Event::Connect(payload)
+            | Event::Accept(payload)
+            | Event::Bind(payload)
+            | Event::Listen(payload) => tuple.serialize_element(payload),
+            Event::Creds(payload) => tuple.serialize_element(payload),
+            Event::Ptrace(payload) => tuple.serialize_element(payload),
+            Event::Memfd(payload) => tuple.serialize_element(payload),
+            Event::DupSocket(payload) => tuple.serialize_element(payload),
+            Event::Mount(payload) => tuple.serialize_element(payload),
+            Event::Module(payload) => tuple.serialize_element(payload),
+            Event::Bpf(payload) => tuple.serialize_element(payload),
+            Event::Unknown { .. } => tuple.serialize_element(&()),
+        }?;
+        tuple.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Record<'de> {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        struct RecordVisitor;
+        impl<'de> Visitor<'de> for RecordVisitor {
+            type Value = Record<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a record of eight elements")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut at = 0;
+                let kind: u16 = element(&mut seq, &mut at)?;
+                let stream: Stream = element(&mut seq, &mut at)?;
+                let cpu = element(&mut seq, &mut at)?;
+                let n = element(&mut seq, &mut at)?;
+                let time_ns = element(&mut seq, &mut at)?;
+                let task: Option<Task<'de>> = element(&mut seq, &mut at)?;
+                let place: Place = element(&mut seq, &mut at)?;
+                let event = seq
+                    .next_element_seed(Payload { kind, stream })?
+                    .ok_or_else(|| de::Error::invalid_length(7, &"a payload"))?;
+                Ok(Record {
+                    cpu,
+                    n,
+                    time_ns,
+                    task: task.unwrap_or_default(),
+                    place,
+                    event,
+                })
+            }
+        }
+        input.deserialize_tuple(8, RecordVisitor)
+    }
+}
+
+struct Payload {
+    kind: u16,
+    stream: Stream,
+}
+
+impl<'de> DeserializeSeed<'de> for Payload {
+    type Value = Event<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<Event<'de>, D::Error> {
+        let Some(kind) = Kind::from_wire(self.kind) else {
+            IgnoredAny::deserialize(input)?;
+            return Ok(Event::Unknown {
+                kind: self.kind,
+                stream: self.stream,
+            });
+        };
+        if kind.stream() != self.stream {
+            return Err(de::Error::custom(format_args!(
+                "{} in the {} stream",
+                kind.name(),
+                self.stream.name()
+            )));
+        }
+        Ok(match kind {
+            Kind::Fork => Event::Fork(Deserialize::deserialize(input)?),
+            Kind::Exec => Event::Exec(Deserialize::deserialize(input)?),
+            Kind::Exit => Event::Exit(Deserialize::deserialize(input)?),
+            Kind::Chunk => Event::Chunk(Deserialize::deserialize(input)?),
+            Kind::Open => Event::Open(Deserialize::deserialize(input)?),
+            Kind::Unlink => Event::Unlink(Deserialize::deserialize(input)?),
+            Kind::Rename => Event::Rename(Deserialize::deserialize(input)?),
+            Kind::Chmod => Event::Chmod(Deserialize::deserialize(input)?),
+            Kind::Connect => Event::Connect(Deserialize::deserialize(input)?),
+            Kind::Accept => Event::Accept(Deserialize::deserialize(input)?),
+            Kind::Bind => Event::Bind(Deserialize::deserialize(input)?),
+            Kind::Listen => Event::Listen(Deserialize::deserialize(input)?),
+            Kind::Creds => Event::Creds(Deserialize::deserialize(input)?),
+            Kind::Ptrace => Event::Ptrace(Deserialize::deserialize(input)?),
+            Kind::Memfd => Event::Memfd(Deserialize::deserialize(input)?),
+            Kind::DupSocket => Event::DupSocket(Deserialize::deserialize(input)?),
+            Kind::Mount => Event::Mount(Deserialize::deserialize(input)?),
+            Kind::Module => Event::Module(Deserialize::deserialize(input)?),
+            Kind::Bpf => Event::Bpf(Deserialize::deserialize(input)?),
+        })
+    }
+}
+
+/// Walks the markers of one MessagePack value without building anything, and refuses
+/// what no batch is: too large, too deep, lengths beyond the input, bytes after it.
+fn check(bytes: &[u8]) -> Result<(), WireError> {
+    if bytes.len() > MAX_DECODE_BYTES {
+        return Err(WireError::TooLarge(bytes.len()));
+    }
+    // Values still to come at each open level; one at the top.
+    let mut open = [0u64; MAX_DEPTH + 1];
+    open[0] = 1;
+    let mut depth = 0;
+    let mut at = 0;
+    loop {
+        while open[depth] == 0 {
+            if depth == 0 {
+                let rest = bytes.len() - at;
+                return if rest == 0 {
+                    Ok(())
+                } else {
+                    Err(WireError::Trailing(rest))
+                };
+            }
+            depth -= 1;
+        }
+        open[depth] -= 1;
+        let (skip, children) = marker(bytes, at).ok_or(WireError::Truncated(at))?;
+        at = at
+            .checked_add(skip)
+            .filter(|end| *end <= bytes.len())
+            .ok_or(WireError::Truncated(at))?;
+        if children > 0 {
+            // Each child takes at least a byte.
+            if children > (bytes.len() - at) as u64 {
+                return Err(WireError::Truncated(at));
+            }
+            depth += 1;
+            if depth > MAX_DEPTH {
+                return Err(WireError::TooDeep);
+            }
+            open[depth] = children;
+        }
+    }
+}
+
+/// The value at `at`: bytes to skip (marker, length and flat data) and the number of
+/// values inside it. None when the input ends in it.
+fn marker(bytes: &[u8], at: usize) -> Option<(usize, u64)> {
+    let big_endian = |width: usize| -> Option<usize> {
+        let raw = bytes.get(at + 1..at + 1 + width)?;
+        Some(
+            raw.iter()
+                .fold(0, |sum, byte| sum << 8 | usize::from(*byte)),
+        )
+    };
+    let flat = |head: usize, data: usize| Some((head + data, 0));
+    match *bytes.get(at)? {
+        0x00..=0x7f | 0xe0..=0xff | 0xc0 | 0xc2 | 0xc3 => flat(1, 0),
+        map @ 0x80..=0x8f => Some((1, 2 * u64::from(map & 15))),
+        array @ 0x90..=0x9f => Some((1, u64::from(array & 15))),
+        text @ 0xa0..=0xbf => flat(1, usize::from(text & 31)),
+        0xc4 | 0xd9 => flat(2, big_endian(1)?),
+        0xc5 | 0xda => flat(3, big_endian(2)?),
+        0xc6 | 0xdb => flat(5, big_endian(4)?),
+        0xcc | 0xd0 => flat(2, 0),
+        0xcd | 0xd1 => flat(3, 0),
+        0xca | 0xce | 0xd2 => flat(5, 0),
+        0xcb | 0xcf | 0xd3 => flat(9, 0),
+        0xdc => Some((3, big_endian(2)? as u64)),
+        0xdd => Some((5, big_endian(4)? as u64)),
+        0xde => Some((3, 2 * big_endian(2)? as u64)),
+        0xdf => Some((5, 2 * big_endian(4)? as u64)),
+        // Extension types and the reserved marker are no part of a batch.
+        _ => None,
+    }
+}
