@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What the programs write and the collector reads: one header, one payload per
+ * kind, then the strings that the payload gives the lengths of, in its order.
+ *
+ * Fixed widths, no implicit padding, no includes. collector/src/abi/ reads it field by
+ * field, and the kernel tests compare every field with the truth; the numbers of kinds, streams and reasons
+ * are wire values, see shared/src/kind.rs.
+ */
+#ifndef RAVN_ABI_H
+#define RAVN_ABI_H
+
+enum ravn_stream {
+	STREAM_SYSCALL = 0,
+	STREAM_SEQUENCE = 1,
+	STREAM_FILE = 2,
+	STREAM_NETWORK = 3,
+	STREAM_SECURITY = 4,
+	STREAMS = 5,
+};
+
+enum ravn_reason {
+	LOST_RING_FULL = 0,
+	LOST_SCRATCH_FULL = 1,
+	LOST_RECURSION = 2,
+	LOST_BUDGET = 3,
+	REASONS = 4,
+};
+
+enum ravn_kind {
+	KIND_FORK = 1,
+	KIND_EXEC = 2,
+	KIND_EXIT = 3,
+	KIND_CHUNK = 16,
+	KIND_OPEN = 32,
+	KIND_UNLINK = 33,
+	KIND_RENAME = 34,
+	KIND_CHMOD = 35,
+	KIND_CONNECT = 48,
+	KIND_ACCEPT = 49,
+	KIND_BIND = 50,
+	KIND_LISTEN = 51,
+	KIND_CREDS = 64,
+	KIND_PTRACE = 65,
+	KIND_MEMFD = 66,
+	KIND_DUP_SOCKET = 67,
+	KIND_MOUNT = 68,
+	KIND_MODULE = 69,
+	KIND_BPF = 70,
+};
+
+/* Set in a length when the string did not fit and was cut. */
+#define LEN_CUT 0x80000000u
+/* A path is written leaf first, a slash after each name. Set when it hangs from no
+ * root: a memfd, whose one name is then all there is. */
+#define LEN_ROOTLESS 0x40000000u
+#define LEN_MASK 0x0000ffffu
+
+struct ravn_hdr {
+	__u64 n;
+	__u64 time_ns;
+	__u64 start_ns;
+	__u64 parent_start_ns;
+	__u64 cgroup_id;
+	__u64 first_n;
+	__u32 word;
+	__u32 tgid;
+	__u32 pid;
+	__u32 parent_tgid;
+	__u32 uid;
+	__u32 gid;
+	__u16 kind;
+	__u16 cpu;
+	__u32 len;
+	__u8 comm[16];
+};
+
+struct ravn_fork {
+	__u64 child_start_ns;
+	__u32 child_tgid;
+	__u32 child_pid;
+	__u32 thread;
+	__u32 pad;
+};
+
+/* Strings: path, cwd, filename, argv. */
+struct ravn_exec {
+	__u64 ino;
+	__u64 cap_effective;
+	__u32 dev;
+	__u32 flags;
+	__u32 euid;
+	__u32 egid;
+	__u32 loginuid;
+	__u32 session;
+	__u32 tty;
+	__u32 argv_bytes;
+	__u32 path_len;
+	__u32 cwd_len;
+	__u32 filename_len;
+	__u32 argv_len;
+	__u8 stdio[3];
+	__u8 peer_len;
+	__u16 peer_port;
+	__u16 pad;
+	__u8 peer[16];
+};
+
+#define EXEC_DELETED 1
+#define EXEC_MEMFD 2
+#define EXEC_SECURE 4
+#define EXEC_ARGV_UNREADABLE 32
+
+enum ravn_stdio {
+	STDIO_NONE = 0,
+	STDIO_FILE = 1,
+	STDIO_TTY = 2,
+	STDIO_PIPE = 3,
+	STDIO_UNIX = 4,
+	STDIO_INET = 5,
+	STDIO_DEVICE = 6,
+	STDIO_OTHER = 7,
+};
+
+struct ravn_exit {
+	__u64 thread_start_ns;
+	__u32 status;
+	__u32 process;
+};
+
+/* Then len - sizeof(ravn_hdr) - sizeof(ravn_chunk) bytes of words. */
+struct ravn_chunk {
+	__u32 count;
+	__u32 ticks;
+};
+
+/* Strings: path. */
+struct ravn_open {
+	__u64 ino;
+	__u32 dev;
+	__u32 flags;
+	__u32 mode;
+	__u32 created;
+	__u32 path_len;
+	__u32 pad;
+};
+
+/* Strings: dir, path, then for a rename to_dir, to_path. A resolved path is
+ * written as path_len with no dir. */
+struct ravn_named {
+	__u64 ino;
+	__u32 dev;
+	__u32 mode;
+	__u32 resolved;
+	__u32 flags;
+	__u32 dir_len;
+	__u32 path_len;
+	__u32 to_dir_len;
+	__u32 to_path_len;
+};
+
+/* Strings, for a Unix socket: local, remote. */
+struct ravn_socket {
+	__u16 family;
+	__u16 type;
+	__u16 protocol;
+	__u16 local_port;
+	__u16 remote_port;
+	__u16 as_given;
+	__s32 ret;
+	__u32 local_len;
+	__u32 remote_len;
+	__s32 old_fd;
+	__s32 new_fd;
+	__u8 local[16];
+	__u8 remote[16];
+};
+
+struct ravn_creds {
+	__u64 cap_effective;
+	__u32 uids[4];
+	__u32 gids[4];
+	__s32 ret;
+	__u32 user_ns_level;
+	__u32 syscall;
+	__u32 pad;
+};
+
+struct ravn_ptrace {
+	__u64 request;
+	__u32 target;
+	__s32 ret;
+};
+
+/* Strings: name. */
+struct ravn_memfd {
+	__u64 ino;
+	__u32 flags;
+	__s32 ret;
+	__u32 name_len;
+	__u32 pad;
+};
+
+/* Strings: source, target, fstype. */
+struct ravn_mount {
+	__u64 flags;
+	__s32 ret;
+	__u32 source_len;
+	__u32 target_len;
+	__u32 fstype_len;
+};
+
+/* Strings: name. */
+struct ravn_module {
+	__u32 syscall;
+	__s32 ret;
+	__u32 name_len;
+	__u32 pad;
+};
+
+struct ravn_bpf {
+	__u32 command;
+	__u32 object_type;
+	__s32 ret;
+	__u32 pad;
+};
+
+#define ABI_SIZE(type, bytes) _Static_assert(sizeof(struct type) == (bytes), #type)
+ABI_SIZE(ravn_hdr, 96);
+ABI_SIZE(ravn_fork, 24);
+ABI_SIZE(ravn_exec, 88);
+ABI_SIZE(ravn_exit, 16);
+ABI_SIZE(ravn_chunk, 8);
+ABI_SIZE(ravn_open, 32);
+ABI_SIZE(ravn_named, 40);
+ABI_SIZE(ravn_socket, 64);
+ABI_SIZE(ravn_creds, 56);
+ABI_SIZE(ravn_ptrace, 16);
+ABI_SIZE(ravn_memfd, 24);
+ABI_SIZE(ravn_mount, 24);
+ABI_SIZE(ravn_module, 16);
+ABI_SIZE(ravn_bpf, 16);
+
+/* Words of a chunk: bytes that one flush may carry, and the room behind them for
+ * the largest single step (a definition, a time mark, a syscall: 34 + 4 + 2). */
+#define CHUNK_BYTES 4096
+#define CHUNK_SLACK 64
+#define SLOTS 64
+
+/* One thread that the open chunk knows. 32 bytes. */
+struct slot {
+	__u64 regs;
+	__u64 task;
+	__u32 generation;
+	__u32 skip;
+	__u64 pad;
+};
+
+/*
+ * Everything that one CPU keeps: the map cpu_state, one element. The collector
+ * reads the counters and the position; only programs write.
+ */
+struct cpu_state {
+	__u64 key;
+	__u64 task;
+	__u64 skip;
+	__u64 scratch_key;
+	__u64 first_n;
+	__u64 opened_jiffies;
+	__u64 marked_jiffies;
+	__u32 pos;
+	__u32 busy;
+	__u32 generation;
+	__u32 pad;
+	__u64 taken[STREAMS];
+	__u64 lost[STREAMS][REASONS];
+	struct slot slots[SLOTS];
+	struct ravn_hdr chunk_hdr;
+	struct ravn_chunk chunk;
+	__u8 words[CHUNK_BYTES + CHUNK_SLACK];
+};
+ABI_SIZE(cpu_state, 72 + 40 + 160 + 2048 + 96 + 8 + 4160);
+
+#endif

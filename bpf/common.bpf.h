@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What the four monitors share: the state of a CPU, the scratch that a record is
+ * built in, and the way from one to the other. The bodies are in record.bpf.c.
+ */
+#ifndef RAVN_COMMON_BPF_H
+#define RAVN_COMMON_BPF_H
+
+/* clang-format off: the libbpf headers need the types. */
+#include "kernel.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#include <bpf/bpf_core_read.h>
+#include "abi.h"
+/* clang-format on */
+
+/* A call of a monitor in another file. Hidden functions are verified inside their
+ * caller, so that the kernel's pointers keep their types. */
+#define MONITOR __hidden
+
+/* Longest string copied from user space, and longest path walked. PATH_MAX is 4096. */
+#define USER_STRING_MAX 4096
+#define PATH_BYTES 4096
+
+/* Where strings may begin in the scratch, and the room behind the last of them.
+ * Largest record: four strings of 4 KiB (a rename) behind 136 bytes. */
+#define SCRATCH_BYTES 16384
+#define SCRATCH_SLACK 8192
+
+struct scratch {
+	struct ravn_hdr hdr;
+	__u8 body[SCRATCH_BYTES + SCRATCH_SLACK];
+	/* Arguments of the global functions below: the verifier passes no kernel pointer as
+	 * a number, and what comes out of a map is one. Never handed over. */
+	__u64 pointers[2];
+	/* Length of the path so far: in memory it is any number to the verifier, so the walk's
+	 * states meet again after each step instead of multiplying. */
+	volatile __u64 path_len;
+};
+
+/* One syscall on its way out. */
+struct call {
+	__u64 args[5];
+	__s64 ret;
+	__u32 nr;
+	__u32 compat;
+};
+
+MONITOR struct cpu_state *cpu_state(void);
+MONITOR struct cpu_state *cpu_state_of(__u32 cpu);
+MONITOR struct scratch *record__begin(struct cpu_state *s, struct task_struct *task, __u32 kind,
+				      __u32 stream);
+/* The record that this CPU is building. */
+MONITOR struct scratch *scratch__current(void);
+MONITOR bool task__wanted(struct task_struct *task);
+
+/* Each appends at byte `at` of the scratch's body and returns the length with the
+ * LEN_* bits, 0 when there is nothing. Global functions: they are verified once,
+ * on their own, which is why they take plain numbers. */
+__u32 append__path_pointed(__u32 at);
+__u32 append__user_string(__u32 at, __u64 address);
+__u32 append__unix_name_pointed(__u32 at);
+
+/* An offset that was checked against SCRATCH_BYTES, so that the verifier sees the check
+ * too: clang compares one register and adds another. */
+#define INSIDE(at)                            \
+	({                                    \
+		__u32 inside_ = (at);         \
+		barrier_var(inside_);         \
+		inside_ &(SCRATCH_BYTES - 1); \
+	})
+
+/* Takes the CPU. False when another program has it: the caller counts that. */
+static __always_inline bool cpu__enter(struct cpu_state *s, __u32 stream)
+{
+	if (s->busy) {
+		s->lost[stream][LOST_RECURSION]++;
+		return false;
+	}
+	s->busy = 1;
+	return true;
+}
+
+static __always_inline void cpu__leave(struct cpu_state *s)
+{
+	s->busy = 0;
+}
+
+/* Hands the first `body` bytes behind the header to `ring`. No wake-up: the
+ * collector drains on a timer, and a wake-up costs more than the record. */
+#define RECORD_SUBMIT(s, ring, record, body_bytes, stream)                                   \
+	do {                                                                                 \
+		__u32 bytes_ = sizeof(struct ravn_hdr) + (body_bytes);                       \
+		if (bytes_ > sizeof((record)->hdr) + sizeof((record)->body)) {               \
+			(s)->lost[stream][LOST_SCRATCH_FULL]++;                              \
+		} else {                                                                     \
+			(record)->hdr.len = bytes_;                                          \
+			if (bpf_ringbuf_output(&(ring), (record), bytes_, BPF_RB_NO_WAKEUP)) \
+				(s)->lost[stream][LOST_RING_FULL]++;                         \
+		}                                                                            \
+	} while (0)
+
+/* The first word at a kernel address, without a helper call: bpf_core_cast makes the
+ * load one that faults safely (6.2). */
+static __always_inline void *load_pointer(const void *address)
+{
+	return bpf_core_cast(address, struct list_head)->next;
+}
+
+/* The open file of a descriptor of the current task. */
+static __always_inline struct file *file__of(struct task_struct *task, __s32 fd)
+{
+	struct files_struct *files = task->files;
+	struct fdtable *table;
+	void *file;
+
+	if (!files || fd < 0)
+		return NULL;
+	table = files->fdt;
+	if ((__u32)fd >= table->max_fds)
+		return NULL;
+	file = load_pointer(table->fd + fd);
+	return file ? bpf_core_cast(file, struct file) : NULL;
+}
+
+static __always_inline struct sock *sock__of(struct file *file)
+{
+	struct socket *socket;
+
+	if ((file->f_inode->i_mode & S_IFMT) != S_IFSOCK)
+		return NULL;
+	socket = bpf_core_cast(file->private_data, struct socket);
+	return socket->sk ? bpf_core_cast(socket->sk, struct sock) : NULL;
+}
+
+static __always_inline __u32 append__path(__u32 at, struct dentry *dentry, struct vfsmount *mount)
+{
+	struct scratch *record = scratch__current();
+
+	if (!record)
+		return 0;
+	record->pointers[0] = (__u64)dentry;
+	record->pointers[1] = (__u64)mount;
+	return append__path_pointed(at);
+}
+
+static __always_inline __u32 append__unix_name(__u32 at, struct unix_address *name)
+{
+	struct scratch *record = scratch__current();
+
+	if (!record)
+		return 0;
+	record->pointers[0] = (__u64)name;
+	return append__unix_name_pointed(at);
+}
+
+static __always_inline __u32 append__file_path(__u32 at, struct file *file)
+{
+	return append__path(at, file->f_path.dentry, file->f_path.mnt);
+}
+
+#endif

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * What an exec record says of the new program, from bprm, mm and the task.
+ * Part of the syscall monitor; a file of its own because exec is the one event
+ * with more than a handful of fields.
+ */
+#include "common.bpf.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+#define ARGV_BYTES 4096
+/* Major numbers (Documentation/admin-guide/devices.txt): tty, ttyS and friends, pts. */
+#define TTY_MAJOR 4
+#define TTYAUX_MAJOR 5
+#define PTS_MAJOR_FIRST 136
+#define PTS_MAJOR_LAST 143
+
+static __always_inline void exec__peer(struct ravn_exec *exec, struct sock *sk, __u16 family)
+{
+	exec->peer_port = __builtin_bswap16(sk->__sk_common.skc_dport);
+	if (family == AF_INET) {
+		*(__u32 *)exec->peer = sk->__sk_common.skc_daddr;
+		exec->peer_len = 4;
+	} else {
+		bpf_probe_read_kernel(exec->peer, 16, &sk->__sk_common.skc_v6_daddr);
+		exec->peer_len = 16;
+	}
+}
+
+/* What a standard descriptor is; notes the remote end of the first connected socket. */
+static __noinline __u32 exec__stdio(struct ravn_exec *exec, struct task_struct *task, __s32 fd)
+{
+	struct file *file = file__of(task, fd);
+	struct inode *inode;
+	__u32 major;
+
+	if (!exec || !file)
+		return STDIO_NONE;
+	inode = file->f_inode;
+	switch (inode->i_mode & S_IFMT) {
+	case S_IFREG:
+	case S_IFDIR:
+		return STDIO_FILE;
+	case S_IFIFO:
+		return STDIO_PIPE;
+	case S_IFCHR:
+		major = inode->i_rdev >> 20;
+		if (major == TTY_MAJOR || major == TTYAUX_MAJOR ||
+		    (major >= PTS_MAJOR_FIRST && major <= PTS_MAJOR_LAST))
+			return STDIO_TTY;
+		return STDIO_DEVICE;
+	case S_IFSOCK: {
+		struct sock *sk = sock__of(file);
+		__u16 family;
+
+		if (!sk)
+			return STDIO_OTHER;
+		family = sk->__sk_common.skc_family;
+		if (family == AF_UNIX)
+			return STDIO_UNIX;
+		if (family != AF_INET && family != AF_INET6)
+			return STDIO_OTHER;
+		/* A UDP socket that was connected has the state of an established one too. */
+		if (sk->__sk_common.skc_state != TCP_ESTABLISHED)
+			return STDIO_OTHER;
+		if (!exec->peer_len)
+			exec__peer(exec, sk, family);
+		return STDIO_INET;
+	}
+	}
+	return STDIO_OTHER;
+}
+
+static __always_inline __u32 exec__tty(struct task_struct *task)
+{
+	struct tty_struct *tty = task->signal->tty;
+
+	if (!tty)
+		return 0;
+	return (__u32)tty->driver->major << 20 | (__u32)(tty->driver->minor_start + tty->index);
+}
+
+static __always_inline __u32 exec__session(struct task_struct *task)
+{
+	struct pid *leader = task->signal->pids[PIDTYPE_SID];
+
+	return leader ? BPF_CORE_READ(leader, numbers[0].nr) : 0;
+}
+
+/* A memfd is a tmpfs file whose dentry hangs from nothing and is named "memfd:…"
+ * (mm/memfd.c, alloc_file_pseudo). */
+static __always_inline bool file__is_memfd(struct file *file)
+{
+	struct dentry *dentry = file->f_path.dentry;
+	__u64 name = 0;
+
+	if (file->f_inode->i_sb->s_magic != TMPFS_MAGIC || dentry != dentry->d_parent)
+		return false;
+	bpf_probe_read_kernel(&name, 6, dentry->d_name.name);
+	return name == 0x3a64666d656dull; /* "memfd:", little-endian */
+}
+
+/* Fills the payload and its strings; returns their bytes. */
+MONITOR int exec__fill(struct scratch *record, struct task_struct *task, struct linux_binprm *bprm)
+{
+	struct ravn_exec *exec = (struct ravn_exec *)record->body;
+	struct file *file = bprm->file;
+	struct mm_struct *mm = task->mm;
+	struct fs_struct *fs = task->fs;
+	__u32 at = sizeof(*exec), argv_bytes, flags = 0;
+	__u64 argv;
+
+	__builtin_memset(exec, 0, sizeof(*exec));
+	exec->ino = file->f_inode->i_ino;
+	exec->dev = file->f_inode->i_sb->s_dev;
+	if (file__is_memfd(file))
+		flags |= EXEC_MEMFD;
+	if (!file->f_inode->i_nlink)
+		flags |= EXEC_DELETED;
+	if (BPF_CORE_READ_BITFIELD(bprm, secureexec))
+		flags |= EXEC_SECURE;
+	exec->euid = task->cred->euid.val;
+	exec->egid = task->cred->egid.val;
+	exec->cap_effective = task->cred->cap_effective.val;
+	/* CONFIG_AUDIT; unset otherwise. */
+	exec->loginuid = bpf_core_field_exists(task->loginuid) ? task->loginuid.val : (__u32)-1;
+	exec->session = exec__session(task);
+	exec->tty = exec__tty(task);
+	exec->stdio[0] = exec__stdio(exec, task, 0);
+	exec->stdio[1] = exec__stdio(exec, task, 1);
+	exec->stdio[2] = exec__stdio(exec, task, 2);
+
+	exec->path_len = append__file_path(at, file);
+	at += exec->path_len & LEN_MASK;
+	exec->cwd_len = append__path(at, fs->pwd.dentry, fs->pwd.mnt);
+	at += exec->cwd_len & LEN_MASK;
+	if (at < SCRATCH_BYTES) {
+		/* A string of the kernel's, copied from the caller before the image changed. */
+		long read =
+			bpf_probe_read_kernel_str(record->body + INSIDE(at), USER_STRING_MAX, bprm->filename);
+
+		exec->filename_len = read > 0 ? read - 1 : 0;
+	}
+	at += exec->filename_len & LEN_MASK;
+	argv = mm->arg_start;
+	argv_bytes = mm->arg_end - mm->arg_start;
+	exec->argv_bytes = argv_bytes;
+	if (argv_bytes > ARGV_BYTES)
+		argv_bytes = ARGV_BYTES;
+	/* The mask says the same once more, to the verifier. */
+	barrier_var(argv_bytes);
+	if (at < SCRATCH_BYTES && argv_bytes) {
+		if (bpf_probe_read_user(record->body + INSIDE(at), argv_bytes & (2 * ARGV_BYTES - 1),
+					(void *)argv))
+			flags |= EXEC_ARGV_UNREADABLE;
+		else
+			exec->argv_len = argv_bytes;
+	}
+	exec->flags = flags;
+	return at + (exec->argv_len & LEN_MASK);
+}

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * What changes who a process is or what the kernel does: credentials, ptrace,
+ * programs in memory, sockets as standard input and output, mounts, modules, bpf().
+ * Attempts are reported with their result: a refused one tells as much.
+ */
+#include "common.bpf.h"
+#include "calls.h"
+#include "socket.bpf.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 22);
+} security_events SEC(".maps");
+
+#define F_DUPFD 0
+#define F_DUPFD_CLOEXEC 1030
+#define STDERR 2
+/* include/uapi/linux/bpf.h, enum bpf_cmd: element operations, test runs, look-ups and
+ * queries by id neither create nor attach. */
+#define BPF_MAP_CREATE 0
+#define BPF_PROG_LOAD 5
+#define BPF_COMMANDS 64
+#define BPF_DATA_COMMANDS                                                                                    \
+	(1ull << 1 | 1ull << 2 | 1ull << 3 | 1ull << 4 | 1ull << 10 | 1ull << 11 | 1ull << 12 | 1ull << 13 | \
+	 1ull << 14 | 1ull << 15 | 1ull << 16 | 1ull << 19 | 1ull << 20 | 1ull << 21 | 1ull << 22 |          \
+	 1ull << 23 | 1ull << 24 | 1ull << 25 | 1ull << 26 | 1ull << 27 | 1ull << 30 | 1ull << 31)
+
+static __noinline int security__creds(struct cpu_state *s, struct task_struct *task, struct call *call)
+{
+	struct scratch *record = record__begin(s, task, KIND_CREDS, STREAM_SECURITY);
+	const struct cred *cred = task->cred;
+	struct ravn_creds *out;
+
+	if (!record)
+		return 0;
+	out = (struct ravn_creds *)record->body;
+	out->cap_effective = cred->cap_effective.val;
+	out->uids[0] = cred->uid.val;
+	out->uids[1] = cred->euid.val;
+	out->uids[2] = cred->suid.val;
+	out->uids[3] = cred->fsuid.val;
+	out->gids[0] = cred->gid.val;
+	out->gids[1] = cred->egid.val;
+	out->gids[2] = cred->sgid.val;
+	out->gids[3] = cred->fsgid.val;
+	out->ret = call->ret;
+	out->user_ns_level = cred->user_ns->level;
+	/* The 32-bit table's numbers mean other calls. */
+	out->syscall = call->compat ? 0xffff : call->nr;
+	out->pad = 0;
+	RECORD_SUBMIT(s, security_events, record, sizeof(*out), STREAM_SECURITY);
+	return 0;
+}
+
+static __noinline int security__ptrace(struct cpu_state *s, struct task_struct *task, struct call *call)
+{
+	struct scratch *record = record__begin(s, task, KIND_PTRACE, STREAM_SECURITY);
+	struct ravn_ptrace *out;
+
+	if (!record)
+		return 0;
+	out = (struct ravn_ptrace *)record->body;
+	out->request = call->args[0];
+	out->target = call->args[1];
+	out->ret = call->ret;
+	RECORD_SUBMIT(s, security_events, record, sizeof(*out), STREAM_SECURITY);
+	return 0;
+}
+
+static __noinline int security__memfd(struct cpu_state *s, struct task_struct *task, struct call *call)
+{
+	struct scratch *record = record__begin(s, task, KIND_MEMFD, STREAM_SECURITY);
+	struct file *file = call->ret >= 0 ? file__of(task, call->ret) : NULL;
+	struct ravn_memfd *out;
+
+	if (!record)
+		return 0;
+	out = (struct ravn_memfd *)record->body;
+	out->ino = file ? file->f_inode->i_ino : 0;
+	out->flags = call->args[1];
+	out->ret = call->ret;
+	out->name_len = append__user_string(sizeof(*out), call->args[0]);
+	out->pad = 0;
+	RECORD_SUBMIT(s, security_events, record, sizeof(*out) + (out->name_len & LEN_MASK), STREAM_SECURITY);
+	return 0;
+}
+
+/* A descriptor was copied to 0, 1 or 2: reported when it is a socket. */
+static __noinline int security__dup(struct cpu_state *s, struct task_struct *task, struct call *call)
+{
+	struct scratch *record;
+	struct ravn_socket *out;
+	struct file *file;
+	struct sock *sk;
+
+	if (call->ret < 0 || call->ret > STDERR)
+		return 0;
+	file = file__of(task, call->ret);
+	sk = file ? sock__of(file) : NULL;
+	if (!sk)
+		return 0;
+	record = record__begin(s, task, KIND_DUP_SOCKET, STREAM_SECURITY);
+	if (!record)
+		return 0;
+	out = (struct ravn_socket *)record->body;
+	socket__fill(record, sk);
+	out->ret = call->ret;
+	out->old_fd = call->args[0];
+	out->new_fd = call->ret;
+	RECORD_SUBMIT(s, security_events, record, socket__bytes(out), STREAM_SECURITY);
+	return 0;
+}
+
+static __noinline int security__mount(struct cpu_state *s, struct task_struct *task, struct call *call,
+				      bool move)
+{
+	struct scratch *record = record__begin(s, task, KIND_MOUNT, STREAM_SECURITY);
+	__u32 at = sizeof(struct ravn_mount);
+	struct ravn_mount *out;
+
+	if (!record)
+		return 0;
+	out = (struct ravn_mount *)record->body;
+	out->flags = move ? call->args[4] : call->args[3];
+	out->ret = call->ret;
+	out->source_len = append__user_string(at, move ? call->args[1] : call->args[0]);
+	at += out->source_len & LEN_MASK;
+	out->target_len = append__user_string(at, move ? call->args[3] : call->args[1]);
+	at += out->target_len & LEN_MASK;
+	out->fstype_len = move ? 0 : append__user_string(at, call->args[2]);
+	at += out->fstype_len & LEN_MASK;
+	RECORD_SUBMIT(s, security_events, record, at, STREAM_SECURITY);
+	return 0;
+}
+
+static __noinline int security__module(struct cpu_state *s, struct task_struct *task, struct call *call,
+				       __u32 action)
+{
+	struct scratch *record = record__begin(s, task, KIND_MODULE, STREAM_SECURITY);
+	struct ravn_module *out;
+	struct file *file;
+
+	if (!record)
+		return 0;
+	out = (struct ravn_module *)record->body;
+	out->syscall = action == ACT_INIT_MODULE ? 175 : action == ACT_DELETE_MODULE ? 176 : 313;
+	out->ret = call->ret;
+	out->name_len = 0;
+	out->pad = 0;
+	if (action == ACT_DELETE_MODULE) {
+		out->name_len = append__user_string(sizeof(*out), call->args[0]);
+	} else if (action == ACT_FINIT_MODULE) {
+		file = file__of(task, call->args[0]);
+		if (file)
+			out->name_len = append__file_path(sizeof(*out), file);
+	}
+	RECORD_SUBMIT(s, security_events, record, sizeof(*out) + (out->name_len & LEN_MASK), STREAM_SECURITY);
+	return 0;
+}
+
+static __noinline int security__bpf(struct cpu_state *s, struct task_struct *task, struct call *call)
+{
+	__u32 command = call->args[0];
+	struct scratch *record;
+	struct ravn_bpf *out;
+
+	if (command < BPF_COMMANDS && (BPF_DATA_COMMANDS >> command & 1))
+		return 0;
+	record = record__begin(s, task, KIND_BPF, STREAM_SECURITY);
+	if (!record)
+		return 0;
+	out = (struct ravn_bpf *)record->body;
+	out->command = command;
+	out->object_type = 0;
+	out->ret = call->ret;
+	out->pad = 0;
+	/* The type is the first word of bpf_attr for both. */
+	if (command == BPF_MAP_CREATE || command == BPF_PROG_LOAD)
+		bpf_probe_read_user(&out->object_type, sizeof(out->object_type), (void *)call->args[1]);
+	RECORD_SUBMIT(s, security_events, record, sizeof(*out), STREAM_SECURITY);
+	return 0;
+}
+
+MONITOR int security__sys_exit(struct cpu_state *s, struct task_struct *task, struct call *call, __u32 action)
+{
+	switch (action) {
+	case ACT_CREDS:
+		return security__creds(s, task, call);
+	case ACT_PTRACE:
+		return security__ptrace(s, task, call);
+	case ACT_MEMFD:
+		return security__memfd(s, task, call);
+	case ACT_FCNTL:
+		if ((__u32)call->args[1] != F_DUPFD && (__u32)call->args[1] != F_DUPFD_CLOEXEC)
+			return 0;
+		return security__dup(s, task, call);
+	case ACT_DUP:
+		return security__dup(s, task, call);
+	case ACT_MOUNT:
+		return security__mount(s, task, call, false);
+	case ACT_MOVE_MOUNT:
+		return security__mount(s, task, call, true);
+	case ACT_INIT_MODULE:
+	case ACT_FINIT_MODULE:
+	case ACT_DELETE_MODULE:
+		return security__module(s, task, call, action);
+	case ACT_BPF:
+		return security__bpf(s, task, call);
+	}
+	return 0;
+}

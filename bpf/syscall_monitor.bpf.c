@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Process life and the whole syscall sequence of every thread; and the one
+ * dispatcher where all syscalls end, which calls the other monitors.
+ */
+#include "common.bpf.h"
+#include "calls.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 24);
+} syscall_events SEC(".maps");
+
+/* Processes whose sequences are left out, by id and start: the sensor's own. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16);
+	__type(key, __u32);
+	__type(value, __u64);
+} excluded SEC(".maps");
+
+/* Set by the collector while it runs: jiffies per second of this kernel (measured), and
+ * how full the ring may be for a chunk still to go in. */
+__u64 hz = 250;
+__u64 chunk_ring_limit = 3 << 22;
+
+#include "sequence.bpf.h"
+
+MONITOR int file__sys_exit(struct cpu_state *s, struct task_struct *task, struct call *call, __u32 action);
+MONITOR int network__sys_exit(struct cpu_state *s, struct task_struct *task, struct call *call, __u32 action);
+MONITOR int security__sys_exit(struct cpu_state *s, struct task_struct *task, struct call *call,
+			       __u32 action);
+MONITOR int exec__fill(struct scratch *record, struct task_struct *task, struct linux_binprm *bprm);
+
+static __always_inline void call__load(struct call *call, struct pt_regs *regs, __s64 ret, __u32 nr,
+				       bool compat)
+{
+#if defined(__TARGET_ARCH_x86)
+	if (compat) {
+		/* The 32-bit entry passes arguments in other registers, and only their low
+		 * halves (arch/x86/include/asm/syscall.h). */
+		call->args[0] = (__u32)regs->bx;
+		call->args[1] = (__u32)regs->cx;
+		call->args[2] = (__u32)regs->dx;
+		call->args[3] = (__u32)regs->si;
+		call->args[4] = (__u32)regs->di;
+	} else {
+		call->args[0] = regs->di;
+		call->args[1] = regs->si;
+		call->args[2] = regs->dx;
+		call->args[3] = regs->r10;
+		call->args[4] = regs->r8;
+	}
+#endif
+	call->ret = ret;
+	call->nr = nr;
+	call->compat = compat;
+}
+
+static __noinline int dispatch(struct cpu_state *s, struct task_struct *task, struct call *call, __u32 action)
+{
+	if (!task__wanted(task))
+		return 0;
+	if (action >= ACT_SECURITY)
+		return security__sys_exit(s, task, call, action);
+	if (action >= ACT_NETWORK)
+		return network__sys_exit(s, task, call, action);
+	return file__sys_exit(s, task, call, action);
+}
+
+static __always_inline bool task__compat(__u64 task)
+{
+#if defined(__TARGET_ARCH_x86)
+	/* cs does not tell: `int 0x80` comes from 64-bit code too. */
+	return bpf_core_cast((void *)task, struct task_struct)->thread_info.status & TS_COMPAT;
+#else
+	return false;
+#endif
+}
+
+/*
+ * The one hook on the syscall path. Number, result and arguments are all there on
+ * the way out, and what the kernel made of them (descriptors, sockets) can be read
+ * from its own objects instead of from user memory that may have changed.
+ */
+SEC("tp_btf/sys_exit")
+int BPF_PROG(handle__sys_exit, struct pt_regs *regs, long ret)
+{
+	struct cpu_state *s = cpu_state();
+	__u64 key = (__u64)regs;
+	bool compat, run = true;
+	__u32 nr, action;
+
+	if (!s)
+		return 0;
+#if defined(__TARGET_ARCH_x86)
+	nr = regs->orig_ax;
+#else
+	nr = regs->syscallno;
+#endif
+	action = nr < CALLS ? actions[nr & (CALLS - 1)] : 0;
+	if (s->skip == key && !action)
+		return 0;
+	if (!cpu__enter(s, STREAM_SEQUENCE))
+		return 0;
+	if (s->skip == key) {
+		/* The sensor's own process, or one outside the cgroups that it is narrowed
+		 * to: no sequence, but its events are looked at, and clone and exec ask anew. */
+		run = action & ACT_NEW ? sequence__define(s, key, slot__index(*(volatile __u64 *)&s->skip))
+				       : false;
+		compat = false;
+	} else {
+		if (s->key != key) {
+			struct slot *slot;
+			__u32 index;
+
+			/* Through memory: the verifier does not shift a pointer. */
+			*(volatile __u64 *)&s->scratch_key = key;
+			index = slot__index(*(volatile __u64 *)&s->scratch_key);
+			slot = &s->slots[index & (SLOTS - 1)];
+			if (slot->regs == key && slot->generation == s->generation) {
+				if (slot->skip) {
+					s->skip = key;
+					run = false;
+				} else {
+					*WORD_AT(s, s->pos) = WORD_SWITCH | index;
+					s->pos += 2;
+					s->key = key;
+					s->task = slot->task;
+				}
+			} else {
+				run = sequence__define(s, key, index);
+			}
+			compat = run ? task__compat(s->task) : false;
+			action = nr < CALLS ? (compat ? compat_actions : actions)[nr & (CALLS - 1)] : 0;
+		} else {
+			compat = task__compat(s->task);
+			if (compat)
+				action = nr < CALLS ? compat_actions[nr & (CALLS - 1)] : 0;
+			if (action & ACT_NEW) {
+				*(volatile __u64 *)&s->scratch_key = key;
+				run = sequence__define(s, key,
+						       slot__index(*(volatile __u64 *)&s->scratch_key));
+			}
+		}
+	}
+	if (run)
+		sequence__append(s, sequence__word(nr, ret) | (compat ? WORD_COMPAT : 0));
+	if (action & ACT_EVENT) {
+		struct call call;
+
+		call__load(&call, regs, ret, nr, compat);
+		dispatch(s, bpf_get_current_task_btf(), &call, action & ACT_EVENT);
+	}
+	if (run)
+		sequence__close(s);
+	cpu__leave(s);
+	return 0;
+}
+
+/* Forgets a thread on the CPU of `s`. The key goes through the executing CPU's state. */
+static __always_inline void thread__forget(struct cpu_state *s, struct task_struct *task)
+{
+	struct cpu_state *here = cpu_state();
+	struct slot *slot;
+	__u64 key;
+
+	if (!here)
+		return;
+	*(volatile __u64 *)&here->scratch_key = (__u64)bpf_task_pt_regs(task);
+	key = *(volatile __u64 *)&here->scratch_key;
+	slot = &s->slots[slot__index(key) & (SLOTS - 1)];
+	if (slot->regs == key)
+		slot->regs = 0;
+	if (s->key == key)
+		s->key = 0;
+	if (s->skip == key)
+		s->skip = 0;
+}
+
+/* A thread leaves a CPU. Without this it would continue its old run there when it comes
+ * back, and its words from elsewhere would seem later. It does not run now, so
+ * only interrupts of that CPU race, and they only force a definition. */
+SEC("tp_btf/sched_migrate_task")
+int BPF_PROG(handle__sched_migrate_task, struct task_struct *task)
+{
+	struct cpu_state *s = cpu_state_of(task->thread_info.cpu);
+
+	if (s)
+		thread__forget(s, task);
+	return 0;
+}
+
+/* In kernel_clone, before the child is first woken: its id and start are known, and
+ * none of its own records can come earlier. */
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(handle__sched_process_fork, struct task_struct *parent, struct task_struct *child)
+{
+	struct cpu_state *s = cpu_state();
+	struct scratch *record;
+	struct ravn_fork *fork;
+
+	if (!s || !task__wanted(parent) || !cpu__enter(s, STREAM_SYSCALL))
+		return 0;
+	record = record__begin(s, parent, KIND_FORK, STREAM_SYSCALL);
+	if (record) {
+		fork = (struct ravn_fork *)record->body;
+		fork->child_start_ns = child->start_boottime;
+		fork->child_tgid = child->tgid;
+		fork->child_pid = child->pid;
+		fork->thread = child->tgid == parent->tgid;
+		fork->pad = 0;
+		RECORD_SUBMIT(s, syscall_events, record, sizeof(*fork), STREAM_SYSCALL);
+	}
+	cpu__leave(s);
+	return 0;
+}
+
+/* In exec_binprm, past the point of no return: the new image, its credentials and its
+ * stack with the arguments are all in place. */
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(handle__sched_process_exec, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
+{
+	struct cpu_state *s = cpu_state();
+	struct scratch *record;
+
+	if (!s || !task__wanted(task) || !cpu__enter(s, STREAM_SYSCALL))
+		return 0;
+	record = record__begin(s, task, KIND_EXEC, STREAM_SYSCALL);
+	if (record) {
+		__u32 bytes = exec__fill(record, task, bprm);
+
+		RECORD_SUBMIT(s, syscall_events, record, bytes, STREAM_SYSCALL);
+	}
+	cpu__leave(s);
+	return 0;
+}
+
+/* exit and exit_group never come back to sys_exit: their word is written here. */
+static __always_inline void sequence__append_exit(struct cpu_state *s, struct task_struct *task)
+{
+#if defined(__TARGET_ARCH_x86)
+	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
+	__u32 nr = regs->orig_ax;
+	bool compat = task__compat((__u64)task);
+
+	if (compat ? nr != 1 && nr != 252 : nr != 60 && nr != 231)
+		return;
+	*(volatile __u64 *)&s->scratch_key = (__u64)regs;
+	if (s->key == s->scratch_key || sequence__define(s, *(volatile __u64 *)&s->scratch_key,
+							 slot__index(*(volatile __u64 *)&s->scratch_key)))
+		sequence__append(s, nr | (compat ? WORD_COMPAT : 0));
+#endif
+}
+
+/* In do_exit, for every thread, after `signal->live` went down: zero means that the
+ * whole process is gone. */
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(handle__sched_process_exit, struct task_struct *task)
+{
+	struct cpu_state *s = cpu_state();
+	struct scratch *record;
+	struct ravn_exit *exit;
+
+	if (!s)
+		return 0;
+	if (!task__wanted(task)) {
+		thread__forget(s, task);
+		return 0;
+	}
+	if (!cpu__enter(s, STREAM_SYSCALL)) {
+		thread__forget(s, task);
+		return 0;
+	}
+	sequence__append_exit(s, task);
+	record = record__begin(s, task, KIND_EXIT, STREAM_SYSCALL);
+	if (record) {
+		exit = (struct ravn_exit *)record->body;
+		exit->thread_start_ns = task->start_boottime;
+		exit->status = task->exit_code;
+		exit->process = task->signal->live.counter == 0;
+		RECORD_SUBMIT(s, syscall_events, record, sizeof(*exit), STREAM_SYSCALL);
+	}
+	thread__forget(s, task);
+	sequence__close(s);
+	cpu__leave(s);
+	return 0;
+}
+
+/* Run by the collector on a CPU whose chunk waits while nothing runs there. Returns 1
+ * when the CPU was held. */
+SEC("raw_tp/sys_exit")
+int flush_cpu(void *ctx)
+{
+	struct cpu_state *s = cpu_state();
+
+	if (!s || s->busy)
+		return 1;
+	s->busy = 1;
+	sequence__flush(s);
+	s->busy = 0;
+	return 0;
+}
+
+/* Run by the collector: leaves its own process out of sequences. The kernel's own start
+ * time is exact; /proc has it in ticks. */
+SEC("raw_tp/sys_exit")
+int exclude_caller(void *ctx)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	__u32 tgid = task->tgid;
+	__u64 start = task->group_leader->start_boottime;
+
+	return bpf_map_update_elem(&excluded, &tgid, &start, BPF_ANY);
+}
+
+/* Run by the collector twice, to measure the kernel's jiffies per second. */
+SEC("raw_tp/sys_exit")
+int read_jiffies(void *ctx)
+{
+	return (int)bpf_jiffies64();
+}
