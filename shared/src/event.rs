@@ -169,7 +169,7 @@ pub struct Exec<'a> {
     /// mount namespace of the process.
     #[serde(with = "serde_bytes", borrow)]
     pub path: &'a [u8],
-    /// The arguments, each ended by NUL, at most 4 KiB of them, secrets masked.
+    /// The arguments, each ended by NUL, at most 4 KiB of them.
     #[serde(with = "serde_bytes", borrow)]
     pub argv: &'a [u8],
     /// Length of all arguments in the process, bytes; more than `argv` holds when cut.

@@ -1,0 +1,56 @@
+//! Compiles the monitors, links them into one object and writes its skeleton.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use libbpf_cargo::SkeletonBuilder;
+
+/// In the order in which they are linked. `exec` and `record` are shared by the monitors.
+const SOURCES: [&str; 6] = [
+    "record",
+    "exec",
+    "syscall_monitor",
+    "file_monitor",
+    "network_monitor",
+    "security_monitor",
+];
+
+fn main() -> Result<()> {
+    let out =
+        PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR is not set; build with cargo")?);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bpf");
+    println!("cargo:rerun-if-changed={}", folder.display());
+    let arch = match env::var("CARGO_CFG_TARGET_ARCH")?.as_str() {
+        "x86_64" => "x86",
+        "aarch64" => "arm64",
+        other => bail!(
+            "the BPF programs have no register names for {other}; x86_64 and aarch64 are known"
+        ),
+    };
+
+    let object = out.join("ravn.bpf.o");
+    let mut linker = libbpf_rs::Linker::new(&object)?;
+    for name in SOURCES {
+        let part = out.join(format!("{name}.bpf.o"));
+        SkeletonBuilder::new()
+            .source(folder.join(format!("{name}.bpf.c")))
+            .obj(&part)
+            .clang_args([
+                format!("-D__TARGET_ARCH_{arch}"),
+                "-Wall".to_owned(),
+                "-Werror".to_owned(),
+                format!("-I{}", folder.display()),
+            ])
+            .build()
+            .with_context(|| format!("cannot compile bpf/{name}.bpf.c; is clang installed?"))?;
+        linker.add_file(&part)?;
+    }
+    linker.link().context("cannot link the BPF objects")?;
+
+    SkeletonBuilder::new()
+        .obj(&object)
+        .generate(out.join("ravn.skel.rs"))
+        .context("cannot write the skeleton")?;
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! What this kernel lets the sensor see, kind by kind, from which programs are attached.
+//!
+//! Pure: it knows nothing of libbpf and is tested without root.
+
+use std::collections::BTreeMap;
+
+use ravn_shared::kind::Kind;
+
+/// A program's fate: attached, or why not.
+pub type Fate = Result<(), String>;
+
+/// Fates by name of the program.
+pub type Fates = BTreeMap<&'static str, Fate>;
+
+/// How much of a kind is seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Coverage {
+    /// All of it.
+    Full,
+    /// Some of it, and what is missing.
+    Degraded(String),
+    /// Nothing, and why.
+    Absent(String),
+}
+
+impl std::fmt::Display for Coverage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Full => f.write_str("full"),
+            Self::Degraded(what) => write!(f, "degraded: {what}"),
+            Self::Absent(why) => write!(f, "absent: {why}"),
+        }
+    }
+}
+
+/// The coverage of every kind. `narrowed`: only some cgroups are looked at.
+pub fn report(fates: &Fates, narrowed: bool) -> BTreeMap<&'static str, Coverage> {
+    Kind::ALL
+        .iter()
+        .map(|kind| (kind.name(), of_kind(*kind, fates, narrowed)))
+        .collect()
+}
+
+fn of_kind(kind: Kind, fates: &Fates, narrowed: bool) -> Coverage {
+    let program = match kind {
+        Kind::Fork => "handle__sched_process_fork",
+        Kind::Exec => "handle__sched_process_exec",
+        Kind::Exit => "handle__sched_process_exit",
+        _ => "handle__sys_exit",
+    };
+    let failed = |name: &str| match fates.get(name) {
+        Some(Ok(())) => None,
+        Some(Err(why)) => Some(format!("{name}: {why}")),
+        None => Some(format!("{name}: not loaded")),
+    };
+    if let Some(why) = failed(program) {
+        return Coverage::Absent(why);
+    }
+    let mut missing = Vec::new();
+    match kind {
+        Kind::Chunk => {
+            missing.extend(
+                failed("handle__sched_migrate_task")
+                    .map(|why| format!("order across CPUs is lost ({why})")),
+            );
+            missing.extend(
+                failed("handle__sched_process_exit")
+                    .map(|why| format!("short threads are mixed up ({why})")),
+            );
+        }
+        Kind::Unlink | Kind::Rename => missing.push("path as given".to_owned()),
+        Kind::Chmod => missing.push("path as given, but for fchmod".to_owned()),
+        _ => {}
+    }
+    if narrowed {
+        missing.push("only the configured cgroups".to_owned());
+    }
+    if missing.is_empty() {
+        Coverage::Full
+    } else {
+        Coverage::Degraded(missing.join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_failed_takes_its_kinds_and_no_others() {
+        let mut fates: Fates = [
+            ("handle__sys_exit", Ok(())),
+            ("handle__sched_process_fork", Ok(())),
+            ("handle__sched_process_exec", Ok(())),
+            ("handle__sched_process_exit", Ok(())),
+            ("handle__sched_migrate_task", Ok(())),
+        ]
+        .into();
+        let all = report(&fates, false);
+        assert_eq!(all["connect"], Coverage::Full);
+        assert_eq!(
+            all["unlink"],
+            Coverage::Degraded("path as given".to_owned())
+        );
+
+        fates.insert("handle__sys_exit", Err("EPERM".to_owned()));
+        let some = report(&fates, false);
+        assert_eq!(
+            some["connect"],
+            Coverage::Absent("handle__sys_exit: EPERM".to_owned())
+        );
+        assert_eq!(some["exec"], Coverage::Full);
+        assert!(matches!(
+            report(&fates, true)["exec"],
+            Coverage::Degraded(_)
+        ));
+    }
+}

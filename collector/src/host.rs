@@ -1,0 +1,45 @@
+//! What this host must offer before anything is loaded.
+
+use std::path::Path;
+
+/// Why a host cannot run the collector. Exit code 77.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The kernel was built without type information.
+    #[error(
+        "no /sys/kernel/btf/vmlinux: this kernel has no BTF; boot one with CONFIG_DEBUG_INFO_BTF=y (Debian 11 and later have it)"
+    )]
+    NoBtf,
+    /// The caller may not load programs.
+    #[error(
+        "no privilege to load BPF programs; run as root, or with CAP_BPF, CAP_PERFMON and CAP_SYS_RESOURCE"
+    )]
+    NoPrivilege,
+}
+
+/// Bits of a capability set (linux/capability.h).
+const CAP_SYS_ADMIN: u64 = 1 << 21;
+const CAP_PERFMON: u64 = 1 << 38;
+const CAP_BPF: u64 = 1 << 39;
+
+/// Checks what can be known without loading anything.
+///
+/// # Errors
+/// The first thing that is missing.
+pub fn check() -> Result<(), HostError> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+        .unwrap_or_default();
+    let may_load = effective & CAP_SYS_ADMIN != 0
+        || effective & (CAP_BPF | CAP_PERFMON) == CAP_BPF | CAP_PERFMON;
+    if !may_load {
+        return Err(HostError::NoPrivilege);
+    }
+    if !Path::new("/sys/kernel/btf/vmlinux").exists() {
+        return Err(HostError::NoBtf);
+    }
+    Ok(())
+}

@@ -1,0 +1,236 @@
+//! The thread that sends: batches to the left of `events:raw`, the collector's own hash
+//! beside it; reconnects by itself.
+//!
+//! It knows seven commands (PING, LPUSH, LLEN, LTRIM, HSET, PEXPIRE and AUTH inside the
+//! client), reads nothing of what it wrote, and takes no command from Redis.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use ravn_shared::config::RedisConfig;
+use ravn_shared::keys::Keys;
+use ravn_shared::kind::{Class, Reason};
+use ravn_shared::{clock, link};
+use redis::{Connection, RedisError, RedisResult};
+
+use crate::backlog::Backlog;
+use crate::batch::Batch;
+use crate::outbox::Outbox;
+
+/// Most batches in one pipeline: at most 8 MiB.
+const MOST_IN_FLIGHT: usize = 32;
+/// A reply that takes longer is an outage.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(4);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The hash is written this often and expires after three times that.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
+const REPORT_EXPIRES_MS: u64 = 15_000;
+
+/// What the two threads tell each other beside batches.
+#[derive(Debug, Default)]
+pub struct Wire {
+    /// Redis answers.
+    pub connected: AtomicBool,
+    /// Leave the batches that wait and end.
+    pub abandon: AtomicBool,
+    /// When the sender last finished a step (sent, waited, or failed and tried
+    /// again), CLOCK_BOOTTIME nanoseconds.
+    pub step_ns: AtomicU64,
+    /// Why Redis does not take batches, with the mend.
+    trouble: Mutex<Option<String>>,
+    /// Fields of the collector's hash.
+    report: Mutex<Vec<(String, String)>>,
+}
+
+impl Wire {
+    /// Why Redis does not take batches, if it does not.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Sets the fields that the sender writes next.
+    pub fn set_report(&self, fields: Vec<(String, String)>) {
+        *self.report.lock().unwrap_or_else(PoisonError::into_inner) = fields;
+    }
+
+    fn stepped(&self) {
+        self.step_ns.store(clock::boottime_ns(), Ordering::Relaxed);
+    }
+
+    /// Says a cause once in the log, not at every attempt.
+    fn set_trouble(&self, words: Option<String>) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if *trouble != words {
+            match &words {
+                Some(words) => tracing::warn!("{words}"),
+                None => tracing::info!("redis takes batches"),
+            }
+            *trouble = words;
+        }
+    }
+}
+
+/// The sending side.
+#[derive(Debug)]
+pub struct Sender {
+    /// Where Redis is.
+    pub config: RedisConfig,
+    /// Names in Redis.
+    pub keys: Keys,
+    /// Where batches come from.
+    pub outbox: Arc<Outbox>,
+    /// What is told to the other thread.
+    pub wire: Arc<Wire>,
+    /// What waits in Redis.
+    pub backlog: Backlog,
+}
+
+impl Sender {
+    /// Sends until the outbox is closed and empty. Failures are told, waited out and
+    /// tried again.
+    pub fn run(mut self) {
+        let mut backoff = link::Backoff::new();
+        loop {
+            let outcome = self.session(&mut backoff);
+            self.wire.connected.store(false, Ordering::Relaxed);
+            let Err(words) = outcome else { return };
+            self.wire.set_trouble(Some(words));
+            self.wire.stepped();
+            if self.ended() {
+                return;
+            }
+            std::thread::sleep(backoff.wait());
+        }
+    }
+
+    fn ended(&self) -> bool {
+        self.wire.abandon.load(Ordering::Relaxed)
+    }
+
+    /// One connection, until it fails or there is no more to send.
+    fn session(&mut self, backoff: &mut link::Backoff) -> Result<(), String> {
+        let info = link::connection_info(&self.config).map_err(|error| error.to_string())?;
+        let explain = |error: RedisError| link::explain(&error);
+        let mut connection = redis::Client::open(info)
+            .and_then(|client| client.get_connection_with_timeout(CONNECT_TIMEOUT))
+            .map_err(explain)?;
+        connection
+            .set_read_timeout(Some(REPLY_TIMEOUT))
+            .map_err(explain)?;
+        connection
+            .set_write_timeout(Some(REPLY_TIMEOUT))
+            .map_err(explain)?;
+        redis::cmd("PING").exec(&mut connection).map_err(explain)?;
+        self.look(&mut connection).map_err(explain)?;
+        self.wire.connected.store(true, Ordering::Relaxed);
+        let mut report_due = Instant::now();
+        loop {
+            self.wire.stepped();
+            if self.ended() {
+                return Ok(());
+            }
+            if report_due <= Instant::now() {
+                self.report(&mut connection).map_err(explain)?;
+                report_due = Instant::now() + REPORT_EVERY;
+            }
+            let batches = self.outbox.take(
+                MOST_IN_FLIGHT,
+                self.backlog.admits(),
+                Duration::from_millis(100),
+            );
+            if batches.is_empty() {
+                if self.outbox.is_closed() && self.outbox.len() == 0 {
+                    return Ok(());
+                }
+                self.look(&mut connection).map_err(explain)?;
+                continue;
+            }
+            self.send(&mut connection, batches)?;
+            self.wire.set_trouble(None);
+            backoff.reset();
+        }
+    }
+
+    /// How long the list is now.
+    fn look(&mut self, connection: &mut Connection) -> RedisResult<()> {
+        let len = redis::cmd("LLEN").arg(self.keys.raw()).query(connection)?;
+        self.backlog.observed(len);
+        Ok(())
+    }
+
+    fn send(&mut self, connection: &mut Connection, batches: Vec<Batch>) -> Result<(), String> {
+        let raw = self.keys.raw();
+        let mut pipeline = redis::pipe();
+        for batch in &batches {
+            pipeline.lpush(&raw, batch.bytes.as_slice());
+        }
+        match pipeline.query::<Vec<usize>>(connection) {
+            Ok(lengths) => {
+                for batch in &batches {
+                    self.backlog.pushed(batch.bytes.len(), batch.counts);
+                }
+                self.outbox.done(batches.len());
+                self.backlog
+                    .observed(lengths.last().copied().unwrap_or_default());
+                if self.backlog.is_over() && self.backlog.admits() == Class::Essential {
+                    self.trim(connection, Reason::ListFull)?;
+                }
+                Ok(())
+            }
+            // Some of them may have arrived; the analyzer knows copies by their numbers.
+            Err(error) => {
+                self.outbox.put_back(batches);
+                if error.code() == Some("OOM") {
+                    self.trim(connection, Reason::RedisOom)?;
+                }
+                Err(link::explain(&error))
+            }
+        }
+    }
+
+    /// Halves the list, oldest first: at maxmemory nothing else frees any, and past the
+    /// bound nothing cheaper is left to hold back.
+    fn trim(&mut self, connection: &mut Connection, reason: Reason) -> Result<(), String> {
+        let explain = |error: RedisError| link::explain(&error);
+        self.look(connection).map_err(explain)?;
+        let keep = self.backlog.len() / 2;
+        let mut trim = redis::cmd("LTRIM");
+        trim.arg(self.keys.raw());
+        // The oldest are at the right. `0 -1` would keep all.
+        if keep == 0 {
+            trim.arg(1).arg(0)
+        } else {
+            trim.arg(0).arg(keep - 1)
+        };
+        trim.exec(connection).map_err(explain)?;
+        for counts in self.backlog.trimmed(keep) {
+            self.outbox.lose(reason, &counts);
+        }
+        Ok(())
+    }
+
+    fn report(&self, connection: &mut Connection) -> RedisResult<()> {
+        let fields = self
+            .wire
+            .report
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if fields.is_empty() {
+            return Ok(());
+        }
+        let key = self.keys.collector();
+        redis::pipe()
+            .hset_multiple(&key, &fields)
+            .ignore()
+            .cmd("PEXPIRE")
+            .arg(&key)
+            .arg(REPORT_EXPIRES_MS)
+            .ignore()
+            .exec(connection)
+    }
+}

@@ -1,0 +1,12 @@
+//! The object's skeleton, as `build.rs` generates it from `bpf/`.
+
+#![allow(
+    missing_docs,
+    clippy::all,
+    clippy::pedantic,
+    clippy::undocumented_unsafe_blocks,
+    non_camel_case_types,
+    dead_code
+)]
+
+include!(concat!(env!("OUT_DIR"), "/ravn.skel.rs"));
