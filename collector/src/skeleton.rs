@@ -5,6 +5,9 @@
     clippy::all,
     clippy::pedantic,
     clippy::undocumented_unsafe_blocks,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    unsafe_op_in_unsafe_fn,
     non_camel_case_types,
     dead_code
 )]
