@@ -9,7 +9,10 @@ pub mod process;
 pub mod security;
 pub mod syscalls;
 
+use std::sync::OnceLock;
+
 use anyhow::{Context, Result};
+use ravn_shared::clock::boottime_ns;
 use serde_json::{Value, json};
 
 /// What was done.
@@ -36,10 +39,16 @@ impl Done {
     /// Prints the truth as one line of JSON.
     pub fn print(&self) {
         let (tgid, pid) = self.by.unwrap_or_else(|| (std::process::id(), thread_id()));
-        let line = json!({"kind": self.kind, "tgid": tgid, "pid": pid, "fields": self.fields});
+        let began = *BEGAN.get_or_init(boottime_ns);
+        let line = json!({
+            "kind": self.kind, "tgid": tgid, "pid": pid, "began_ns": began, "fields": self.fields,
+        });
         println!("{line}");
     }
 }
+
+/// CLOCK_BOOTTIME before the act; the trigger program sets it first of all.
+pub static BEGAN: OnceLock<u64> = OnceLock::new();
 
 /// The calling thread's id.
 pub fn thread_id() -> u32 {

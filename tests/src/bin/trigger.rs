@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use ravn_tests::acts::{Done, file, network, process, security, syscalls};
+use ravn_tests::acts::{BEGAN, Done, file, network, process, security, syscalls};
 
 const USAGE: &str = "usage: trigger ACT [ARGUMENT…]
   exec PROGRAM [ARG…]   fork   thread   exit CODE   killed SIGNAL   memfd-exec
@@ -58,6 +58,7 @@ fn act(args: &[String]) -> Result<Done> {
 }
 
 fn main() -> ExitCode {
+    BEGAN.get_or_init(ravn_shared::clock::boottime_ns);
     let args: Vec<String> = std::env::args().skip(1).collect();
     match act(&args) {
         Ok(done) => {

@@ -31,6 +31,8 @@ pub struct Truth {
     pub tgid: u32,
     /// Its thread.
     pub pid: u32,
+    /// CLOCK_BOOTTIME before the act.
+    pub began_ns: u64,
     /// Fields of the payload.
     pub fields: Map<String, Value>,
 }
@@ -316,6 +318,7 @@ pub fn truth(args: &[&str], output: &Output) -> Result<Truth> {
         kind: value["kind"].as_str().unwrap_or_default().to_owned(),
         tgid: number("tgid"),
         pid: number("pid"),
+        began_ns: value["began_ns"].as_u64().unwrap_or_default(),
         fields: value["fields"].as_object().cloned().unwrap_or_default(),
     })
 }
