@@ -223,9 +223,9 @@ fn garbage_in_the_list_is_put_aside_and_counted() {
         Ok((dead == hostile.len() && left == 0).then_some(()))
     })
     .unwrap();
-    wait_until(PATIENCE, "the ledger to count them", || {
-        let ledger = sandbox.status()?["ledger"].take().to_string();
-        Ok(ledger.contains("undecodable").then_some(()))
+    wait_until(PATIENCE, "the state to count them", || {
+        let counted = sandbox.status()?["dead_batches"].as_u64();
+        Ok((counted == Some(hostile.len() as u64)).then_some(()))
     })
     .unwrap_or_else(|error| panic!("{error:#}\n{}", sandbox.status().unwrap_or_default()));
     assert!(
