@@ -3,7 +3,7 @@
 //! [`kind`] and [`event`] say what a record is, [`wire`] how batches of them travel, [`words`]
 //! how a chunk of a syscall sequence is read. [`keys`] names everything in Redis.
 //! The rest is what two daemons need to be good citizens: [`config`], [`link`] (Redis),
-//! [`log`], [`service`] (systemd), [`clock`], [`text`] and [`exit`].
+//! [`log`], [`service`] (systemd), [`clock`], [`text`], [`show`] and [`exit`].
 
 pub mod clock;
 pub mod config;
@@ -14,6 +14,7 @@ pub mod kind;
 pub mod link;
 pub mod log;
 pub mod service;
+pub mod show;
 pub mod text;
 pub mod wire;
 pub mod words;

@@ -1,1 +1,7 @@
-//! stub
+//! What the cross-process tests stand on: a [`harness::Sandbox`] with a Redis, a cgroup and the
+//! real daemons of its own, and the [`acts`] of the trigger program, each of which does one
+//! thing and tells the truth about it; [`bench`] measures.
+
+pub mod acts;
+pub mod bench;
+pub mod harness;

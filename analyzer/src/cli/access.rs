@@ -1,0 +1,163 @@
+//! Which Redis `ravn` speaks to, and as whom.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use ravn_shared::keys::Keys;
+use ravn_shared::link;
+use redis::{Client, Connection, ConnectionInfo, IntoConnectionInfo, RedisError};
+
+/// Longest wait for Redis to take a connection, and for a reply.
+const CONNECT: Duration = Duration::from_secs(2);
+const REPLY: Duration = Duration::from_secs(5);
+
+/// Where the passwords are that an installation made.
+const FOLDER: &str = "/etc/ravn";
+
+/// Which Redis, and as whom.
+#[derive(Debug, clap::Args)]
+pub struct Access {
+    /// Unix socket of Redis
+    #[arg(
+        long,
+        global = true,
+        env = "RAVN_REDIS_SOCKET",
+        value_name = "PATH",
+        default_value = "/run/ravn/redis.sock"
+    )]
+    socket: PathBuf,
+    /// URL of Redis instead of the socket; may hold user and password
+    #[arg(
+        long,
+        global = true,
+        env = "RAVN_REDIS_URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    url: Option<String>,
+    /// ACL user; the password is REDISCLI_AUTH, or in /etc/ravn/<user>.password
+    #[arg(
+        long,
+        global = true,
+        env = "RAVN_REDIS_USER",
+        value_name = "NAME",
+        default_value = "ravn-reader"
+    )]
+    user: String,
+    /// URL with the operator's rights, for what the reader may not see
+    #[arg(
+        long,
+        global = true,
+        env = "RAVN_OPERATOR_URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    operator_url: Option<String>,
+    /// Prefix of every key, as in redis.prefix of the daemons
+    #[arg(
+        long,
+        global = true,
+        env = "RAVN_REDIS_PREFIX",
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
+    prefix: String,
+    /// The host to speak of, where hosts share one Redis
+    #[arg(long, global = true, env = "RAVN_REDIS_HOST", value_name = "NAME")]
+    host: Option<String>,
+}
+
+impl Access {
+    /// The names in Redis.
+    pub fn keys(&self) -> Keys {
+        Keys::new(&self.prefix, self.host.as_deref())
+    }
+
+    /// A connection with the reader's rights.
+    ///
+    /// # Errors
+    /// What Redis said, and the mend.
+    pub fn reader(&self) -> Result<Connection> {
+        match &self.url {
+            Some(url) => connect(url_info(url, "RAVN_REDIS_URL")?),
+            None => connect(self.socket_info(&self.user, true)?),
+        }
+    }
+
+    /// A connection with the operator's rights.
+    ///
+    /// # Errors
+    /// What Redis said, and the mend.
+    pub fn operator(&self) -> Result<Connection> {
+        match &self.operator_url {
+            Some(url) => connect(url_info(url, "RAVN_OPERATOR_URL")?),
+            None => connect(self.socket_info("ravn-operator", false)?),
+        }
+    }
+
+    /// The socket or address, for messages.
+    pub fn place(&self) -> String {
+        match self
+            .url
+            .as_deref()
+            .map(IntoConnectionInfo::into_connection_info)
+        {
+            Some(Ok(info)) => info.addr().to_string(),
+            Some(Err(_)) => "RAVN_REDIS_URL".to_owned(),
+            None => self.socket.display().to_string(),
+        }
+    }
+
+    fn socket_info(&self, user: &str, from_environment: bool) -> Result<ConnectionInfo> {
+        let url = format!("unix://{}", self.socket.display());
+        let info = url_info(&url, "--socket")?;
+        let mut settings = info.redis_settings().clone().set_username(user);
+        let given = from_environment
+            .then(|| std::env::var("REDISCLI_AUTH").ok())
+            .flatten();
+        if let Some(password) = given.or_else(|| password(user)) {
+            settings = settings.set_password(password);
+        }
+        Ok(info.set_redis_settings(settings))
+    }
+}
+
+/// The password that the installation left for `user`, if this user of the host may read it.
+fn password(user: &str) -> Option<String> {
+    let path = Path::new(FOLDER).join(format!("{user}.password"));
+    let text = fs::read_to_string(path).ok()?;
+    Some(text.lines().next()?.to_owned())
+}
+
+fn url_info(url: &str, name: &str) -> Result<ConnectionInfo> {
+    url.into_connection_info().map_err(|_| {
+        anyhow!("{name} is no URL of a Redis: give unix:///path/to/socket or redis://host:port")
+    })
+}
+
+/// Connects within a deadline.
+///
+/// # Errors
+/// What Redis said, and the mend.
+pub fn connect(info: ConnectionInfo) -> Result<Connection> {
+    let settings = info.redis_settings().clone().set_skip_set_lib_name();
+    let info = info.set_redis_settings(settings);
+    let place = info.addr().to_string();
+    let client = Client::open(info).map_err(|error| said(&error))?;
+    let connection = client
+        .get_connection_with_timeout(CONNECT)
+        .map_err(|error| said(&error))
+        .with_context(|| place)?;
+    connection
+        .set_read_timeout(Some(REPLY))
+        .map_err(|error| said(&error))?;
+    Ok(connection)
+}
+
+/// An error of Redis in one line with its mend.
+pub fn said(error: &RedisError) -> anyhow::Error {
+    anyhow!(link::explain(error))
+}

@@ -1,0 +1,231 @@
+//! Whether events flow: Redis, the two daemons, lag and losses.
+
+use std::path::Path;
+
+use ravn_shared::{config, link};
+use redis::Connection;
+use serde_json::Value;
+
+use super::Check;
+use crate::cli::access::{Access, connect};
+use crate::cli::paint::grouped;
+use crate::cli::state::{State, text};
+use crate::config::Config;
+use crate::verdict::UNKNOWN;
+
+/// Slower than this, a HIGH comes too late to act on.
+const LAG_MS: f64 = 2000.0;
+
+/// Everything that can be seen through Redis.
+pub fn checks(access: &Access, config: &Path) -> Vec<Check> {
+    let mut out = Vec::new();
+    let mut connection = match access.reader() {
+        Ok(connection) => connection,
+        Err(error) => {
+            out.push(Check::bad("redis", format!("{error:#}"), reach(access)));
+            return out;
+        }
+    };
+    out.push(Check::good("redis", access.place()));
+    out.push(access_list(&mut connection));
+    out.push(policy(config));
+    match State::read(&mut connection, &access.keys()) {
+        Ok(state) => out.extend(daemons(&state)),
+        Err(error) => out.push(Check::bad("state", format!("{error:#}"), reach(access))),
+    }
+    out
+}
+
+fn reach(access: &Access) -> String {
+    format!(
+        "systemctl status ravn-redis; is {} right, and may this user reach it?",
+        access.place()
+    )
+}
+
+/// The reader must not see the queue: if it can, the ACL file is not in force.
+fn access_list(connection: &mut Connection) -> Check {
+    let answer = redis::cmd("LLEN")
+        .arg("events:raw")
+        .query::<u64>(connection);
+    match answer {
+        Err(error) if error.code() == Some("NOPERM") => Check::good(
+            "ACL",
+            "the reader may read what is published, and nothing else",
+        ),
+        Ok(_) => Check::bad(
+            "ACL",
+            "the reader may look into events:raw",
+            "load systemd/redis/users.acl, and use the user ravn-reader",
+        ),
+        Err(error) => Check::note("ACL", link::explain(&error), "see above"),
+    }
+}
+
+/// What only the analyzer's user may ask for.
+fn policy(path: &Path) -> Check {
+    let what = "redis policy";
+    let info = || -> anyhow::Result<String> {
+        let config: Config = config::load(path, true)?;
+        let mut connection = connect(link::connection_info(&config.redis)?)?;
+        Ok(redis::cmd("INFO").arg("memory").query(&mut connection)?)
+    };
+    let info = match info() {
+        Ok(info) => info,
+        Err(error) => {
+            return Check::note(
+                what,
+                format!("not looked at: {error:#}"),
+                "run ravn doctor as root; the analyzer checks the policy itself",
+            );
+        }
+    };
+    let field = |name: &str| {
+        let line = info.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_default()
+            .trim_start_matches(':')
+            .trim()
+            .to_owned()
+    };
+    match field("maxmemory_policy").as_str() {
+        "noeviction" => Check::good(
+            what,
+            format!("noeviction, {} used", field("used_memory_human")),
+        ),
+        other => Check::bad(
+            what,
+            format!("{other}: Redis may throw the queue away"),
+            "redis-cli CONFIG SET maxmemory-policy noeviction",
+        ),
+    }
+}
+
+fn daemons(state: &State) -> Vec<Check> {
+    let mut out = vec![collector(state)];
+    out.extend(programs(state));
+    out.push(if state.analyzer.is_empty() {
+        Check::bad(
+            "analyzer",
+            "no state of the last 10 s",
+            "systemctl status ravn-analyzer",
+        )
+    } else {
+        Check::good(
+            "analyzer",
+            format!(
+                "model {}, rules {}",
+                state.text("model"),
+                state.text("rules")
+            ),
+        )
+    });
+    out.push(if state.level == UNKNOWN {
+        Check::bad(
+            "threat_level",
+            "no such key: nobody judges",
+            "systemctl restart ravn-analyzer",
+        )
+    } else {
+        Check::good("threat_level", state.level.clone())
+    });
+    if !state.analyzer.is_empty() {
+        out.extend([mode(state), lag(state), losses(state)]);
+    }
+    out
+}
+
+fn collector(state: &State) -> Check {
+    let what = "collector";
+    if state.collector.is_empty() {
+        return Check::bad(
+            what,
+            "no state of the last 15 s",
+            "systemctl status ravn-collector",
+        );
+    }
+    let seen = format!(
+        "{}, up {} s, {} events",
+        state.text_of_collector("version"),
+        state.collected("uptime_s"),
+        grouped(state.collected("events"))
+    );
+    if state.text_of_collector("narrowed") == "1" {
+        return Check::note(
+            what,
+            format!("{seen}; narrowed to some cgroups"),
+            "empty filter.only_cgroups to see the whole host",
+        );
+    }
+    Check::good(what, seen)
+}
+
+/// Programs that are not attached, and kinds that are not full.
+fn programs(state: &State) -> Vec<Check> {
+    let wrong = |field: &str, good: &str| -> Vec<String> {
+        let map = state.collector.get(field).and_then(Value::as_object);
+        map.into_iter()
+            .flatten()
+            .filter(|(_, value)| value.as_str() != Some(good))
+            .map(|(name, value)| format!("{name}: {}", text(Some(value))))
+            .collect()
+    };
+    let mut out = Vec::new();
+    let failed = wrong("programs", "attached");
+    if !failed.is_empty() {
+        out.push(Check::bad(
+            "programs",
+            failed.join("; "),
+            "journalctl -u ravn-collector",
+        ));
+    }
+    let degraded = wrong("coverage", "full");
+    if !degraded.is_empty() {
+        out.push(Check::note(
+            "coverage",
+            degraded.join("; "),
+            "a newer kernel offers more",
+        ));
+    }
+    out
+}
+
+fn mode(state: &State) -> Check {
+    if state.text("mode") == "full" {
+        Check::good("mode", "rules and model")
+    } else {
+        Check::note(
+            "mode",
+            format!("rules alone: {}", state.text("mode_reason")),
+            "ravn judges on; mend the model for more",
+        )
+    }
+}
+
+fn lag(state: &State) -> Check {
+    let lag = state.number("lag_ms");
+    if lag <= LAG_MS {
+        Check::good("lag", format!("{lag:.0} ms"))
+    } else {
+        Check::bad(
+            "lag",
+            format!("{lag:.0} ms"),
+            "give the analyzer more CPU, or narrow what is watched",
+        )
+    }
+}
+
+fn losses(state: &State) -> Check {
+    let (records, syscalls) = (state.lost("records"), state.lost("syscalls"));
+    let unexplained =
+        state.ledger("records", "unexplained") + state.ledger("syscalls", "unexplained");
+    let seen = format!("{records} records, {syscalls} syscalls; {unexplained} unexplained");
+    if records == 0 && unexplained == 0 {
+        Check::good("losses", seen)
+    } else {
+        Check::note(
+            "losses",
+            seen,
+            "raise rings.* in collector.toml, or give the collector more CPU",
+        )
+    }
+}

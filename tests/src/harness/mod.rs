@@ -1,0 +1,14 @@
+//! A private little world per test: Redis, cgroup, configuration, daemons.
+
+pub mod cgroup;
+pub mod daemon;
+pub mod events;
+pub mod notify;
+pub mod programs;
+pub mod redis_server;
+pub mod sandbox;
+pub mod skip;
+pub mod wait;
+
+pub use sandbox::Sandbox;
+pub use wait::wait_until;

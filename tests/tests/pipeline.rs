@@ -1,0 +1,211 @@
+//! Promise: an attack in the kernel is a word in Redis within two seconds, with its reason, and
+//! no crash of the analyzer loses an event or says anything twice. Needs root and BPF.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use ravn_tests::harness::skip::{Need, can_run};
+use ravn_tests::harness::{Sandbox, sandbox::PATIENCE, wait_until};
+use serde_json::Value;
+
+/// A sandbox with both daemons ready and the level LOW; None where it cannot run.
+fn live(name: &str) -> Result<Option<Sandbox>> {
+    if !can_run(name, Need::Kernel)? {
+        return Ok(None);
+    }
+    let mut sandbox = Sandbox::new()?;
+    sandbox.start_analyzer()?;
+    sandbox.start_collector()?;
+    wait_until(PATIENCE, "threat_level LOW", || {
+        Ok((sandbox.level()?.as_deref() == Some("LOW")).then_some(()))
+    })?;
+    Ok(Some(sandbox))
+}
+
+/// Every alert: its finding uid, and the finding.
+fn alerts(sandbox: &Sandbox) -> Result<Vec<(String, Value)>> {
+    let output = sandbox.ravn(&["alerts", "--last", "10000", "--json"])?;
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .map(|line| {
+            let body: Value = serde_json::from_str(line)?;
+            let uid = body["finding_info"]["uid"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned();
+            Ok((uid, body))
+        })
+        .collect()
+}
+
+/// Waits until nothing is queued or in flight any more, and gives the ledger.
+fn settled(sandbox: &Sandbox) -> Result<Value> {
+    let mut last = Value::Null;
+    wait_until(PATIENCE, "a ledger with nothing under way", || {
+        last = sandbox.status()?["ledger"].take();
+        let waiting = ["records", "syscalls"].iter().any(|of| {
+            ["queued", "in_flight"]
+                .iter()
+                .any(|sum| last[of][sum].as_u64() != Some(0))
+        });
+        Ok((!waiting && last["records"]["judged"].as_u64() > Some(0)).then(|| last.clone()))
+    })
+    .map_err(|error| error.context(last.to_string()))
+}
+
+fn assert_balanced(ledger: &Value) {
+    for of in ["records", "syscalls"] {
+        let part = &ledger[of];
+        let sum = |name: &str| {
+            part[name]
+                .as_u64()
+                .unwrap_or_else(|| panic!("no {of}.{name} in {ledger}"))
+        };
+        let lost: u64 = part["lost"]
+            .as_object()
+            .unwrap()
+            .values()
+            .map(|count| count.as_u64().unwrap())
+            .sum();
+        let accounted = sum("judged")
+            + lost
+            + sum("queued")
+            + sum("in_flight")
+            + sum("dead")
+            + sum("unexplained");
+        assert_eq!(sum("produced"), accounted, "{of}: {ledger}");
+        assert_eq!(sum("unexplained"), 0, "{of}: {ledger}");
+    }
+}
+
+#[test]
+fn an_attack_is_high_within_two_seconds_and_says_why() {
+    let name = "pipeline::an_attack_is_high_within_two_seconds_and_says_why";
+    let Some(mut sandbox) = live(name).unwrap() else {
+        return;
+    };
+    sandbox.trigger(&["memfd-exec"]).unwrap();
+    let act = Instant::now();
+    let shell = sandbox.trigger(&["reverse-shell"]).unwrap();
+    wait_until(Duration::from_secs(2), "threat_level HIGH", || {
+        Ok((sandbox.level()?.as_deref() == Some("HIGH")).then_some(()))
+    })
+    .unwrap_or_else(|error| panic!("{error:#}\n{}", sandbox.status().unwrap_or_default()));
+    eprintln!("HIGH {:?} after the act", act.elapsed());
+
+    let status = wait_until(PATIENCE, "the shell in ravn status", || {
+        let status = sandbox.status()?;
+        let named = status["processes"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|process| {
+                process["tgid"].as_u64() == Some(u64::from(shell.tgid))
+                    && !process["reason"].as_str().unwrap_or_default().is_empty()
+            });
+        Ok(named.then_some(status))
+    })
+    .unwrap_or_else(|error| panic!("{error:#}\n{:#}", sandbox.status().unwrap_or_default()));
+    assert_eq!(status["level"], "HIGH");
+    assert!(status["score"].as_f64().unwrap() > 80.0, "{status}");
+    assert!(!status["reason"].as_str().unwrap().is_empty(), "{status}");
+    assert!(
+        status["collector"]["events"].as_u64().unwrap() > 0,
+        "{status}"
+    );
+    let alerts = alerts(&sandbox).unwrap();
+    assert!(
+        alerts.iter().any(|(_, body)| body["class_uid"] == 2004),
+        "{alerts:#?}"
+    );
+    assert!(sandbox.analyzer.as_mut().unwrap().said().unwrap().beats > 0);
+}
+
+#[test]
+fn the_ledger_balances() {
+    let Some(sandbox) = live("pipeline::the_ledger_balances").unwrap() else {
+        return;
+    };
+    let folder = sandbox.folder().to_string_lossy().into_owned();
+    sandbox
+        .trigger(&["storm", &folder, "2000", "2000"])
+        .unwrap();
+    sandbox.trigger(&["syscalls", "7", "50000", "2"]).unwrap();
+    assert_balanced(&settled(&sandbox).unwrap());
+}
+
+/// The same acts, with the analyzer killed in their midst: every attack has one alert, once.
+#[test]
+fn a_killed_analyzer_loses_nothing_and_repeats_nothing() {
+    let name = "pipeline::a_killed_analyzer_loses_nothing_and_repeats_nothing";
+    let Some(mut sandbox) = live(name).unwrap() else {
+        return;
+    };
+    let folder = sandbox.folder().to_string_lossy().into_owned();
+    for round in 0..3 {
+        let mut storm = sandbox
+            .command(ravn_tests::harness::programs::program("trigger").unwrap())
+            .unwrap()
+            .args(["storm", &folder, "1500", "1500"])
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        sandbox.trigger(&["memfd-exec"]).unwrap();
+        // In mid-stream: more than before has been judged, and more is to come.
+        let before = judged(&sandbox);
+        wait_until(PATIENCE, "some records judged", || {
+            Ok((judged(&sandbox) > before).then_some(()))
+        })
+        .unwrap();
+        sandbox.analyzer.as_mut().unwrap().kill().unwrap();
+        assert!(storm.wait().unwrap().success());
+        sandbox
+            .start_analyzer()
+            .unwrap_or_else(|error| panic!("round {round}: {error:#}"));
+    }
+    let ledger = settled(&sandbox).unwrap();
+    assert_balanced(&ledger);
+    let mut seen: HashMap<(String, u64, u64), usize> = HashMap::new();
+    let alerts = alerts(&sandbox).unwrap();
+    for (uid, body) in &alerts {
+        let key = (
+            uid.clone(),
+            body["activity_id"].as_u64().unwrap_or_default(),
+            body["count"].as_u64().unwrap_or_default(),
+        );
+        *seen.entry(key).or_default() += 1;
+    }
+    assert!(!alerts.is_empty());
+    let twice: Vec<_> = seen.iter().filter(|(_, times)| **times > 1).collect();
+    assert!(twice.is_empty(), "said twice: {twice:?}");
+}
+
+/// Records judged so far; 0 while the analyzer is away.
+fn judged(sandbox: &Sandbox) -> u64 {
+    sandbox
+        .status()
+        .ok()
+        .and_then(|status| status["ledger"]["records"]["judged"].as_u64())
+        .unwrap_or_default()
+}
+
+/// The collector of another run goes on where Redis was away for a while.
+#[test]
+fn events_wait_while_redis_is_away() {
+    if !can_run("pipeline::events_wait_while_redis_is_away", Need::Kernel).unwrap() {
+        return;
+    }
+    let mut sandbox = Sandbox::new().unwrap();
+    sandbox.start_collector().unwrap();
+    sandbox.redis.kill();
+    let truth = sandbox.trigger(&["bind"]).unwrap();
+    sandbox.redis.run().unwrap();
+    let records = sandbox.records_of(truth.tgid).unwrap();
+    assert!(
+        records.iter().any(|seen| seen.kind == "bind"),
+        "{records:#?}"
+    );
+}
