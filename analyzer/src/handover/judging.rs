@@ -1,0 +1,449 @@
+//! Everything that judging one host knows: what a checkpoint restores and a commit saves.
+//! Synchronous and free of Redis.
+
+use std::collections::{HashMap, HashSet};
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+use std::time::Instant;
+
+use ravn_shared::event::{Event, Record};
+use ravn_shared::text::escape;
+use ravn_shared::wire::{self, Batch, Header};
+
+use super::boots::{Boot, Boots};
+use super::facing::{self, Refusal};
+use super::ledger::{Ledger, Sight};
+use super::rates::Rates;
+use super::waiting::Waiting;
+use crate::checkpoint::{CheckpointError, Field};
+use crate::judge::{Alert, Judge, RuleSet, Setup};
+use crate::sequence::{self, Options, Report, SequenceHandle};
+use crate::verdict::{Level, Mode};
+
+/// Most bytes of a dead batch that are kept for a look.
+const LETTER_BYTES: usize = 64 * 1024;
+/// Most alerts that wait for Redis; they are in the file and the journal already.
+const MAX_ALERTS: usize = 1000;
+
+/// How a judge and a sequence thread are made.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    /// The host that is judged.
+    pub host: String,
+    /// Folder of rules, None for those built in.
+    pub rules: Option<std::path::PathBuf>,
+    /// The model.
+    pub model: crate::sequence::ModelSource,
+}
+
+/// One host's judging.
+#[derive(Debug)]
+pub struct Judging {
+    recipe: Recipe,
+    /// The judge.
+    pub judge: Judge,
+    /// The ledger.
+    pub ledger: Ledger,
+    /// Batches not covered yet.
+    pub waiting: Waiting,
+    /// Rates and shares.
+    pub rates: Rates,
+    /// What the next commit has to say.
+    pub pending: Pending,
+    sequence: SequenceHandle,
+    /// What the sequence thread said last.
+    pub said: SequenceWord,
+    boots: Boots,
+    done_upto: u64,
+    /// Names of the judge's fields in the checkpoint.
+    saved: HashSet<String>,
+    /// Version of the rules in force.
+    pub rules: String,
+}
+
+/// What the sequence thread said of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SequenceWord {
+    /// Whether the model takes part.
+    pub mode: Mode,
+    /// Why not.
+    pub reason: String,
+    /// Name and version of the model.
+    pub model: String,
+}
+
+/// Effects that wait for a commit.
+#[derive(Debug, Default)]
+pub struct Pending {
+    /// Checkpoint fields by name.
+    pub fields: HashMap<String, Option<Vec<u8>>>,
+    /// Alerts, oldest first.
+    pub alerts: Vec<Alert>,
+    /// Records that broke the judge, each as a batch.
+    pub letters: Vec<Arc<[u8]>>,
+    /// The level that was published last, None for none.
+    pub published: Option<Level>,
+    /// Changes of the level so far.
+    pub changes: u64,
+    /// What the last commit that was tried held of this.
+    pub tried: Option<Tried>,
+}
+
+/// The first so many of what is pending were in a commit; fields may be written twice.
+#[derive(Clone, Copy, Debug)]
+pub struct Tried {
+    /// Alerts.
+    pub alerts: usize,
+    /// Letters.
+    pub letters: usize,
+    /// The level that was published.
+    pub level: Level,
+}
+
+impl Pending {
+    /// The commit that was tried last has been executed.
+    pub fn applied(&mut self) {
+        let Some(tried) = self.tried.take() else {
+            return;
+        };
+        self.alerts.drain(..tried.alerts);
+        self.letters.drain(..tried.letters);
+        if self.published != Some(tried.level) {
+            self.changes += 1;
+        }
+        self.published = Some(tried.level);
+    }
+}
+
+impl Judging {
+    /// A judging that knows nothing yet.
+    ///
+    /// # Errors
+    /// Rules that cannot be read.
+    pub fn new(recipe: Recipe) -> anyhow::Result<Self> {
+        let boots = Boots::new();
+        let rules = RuleSet::load(recipe.rules.as_deref())?;
+        let version = rules.version();
+        Ok(Self {
+            judge: Judge::new(Setup {
+                host: recipe.host.clone(),
+                boot_id: boots.present(),
+                rules,
+            }),
+            ledger: Ledger::fresh(),
+            waiting: Waiting::default(),
+            rates: Rates::default(),
+            pending: Pending::default(),
+            sequence: sequence::spawn(Options {
+                model: recipe.model.clone(),
+            }),
+            said: SequenceWord {
+                mode: Mode::Rules,
+                reason: "the model is starting".to_owned(),
+                model: String::new(),
+            },
+            boots,
+            done_upto: 0,
+            saved: HashSet::new(),
+            rules: version,
+            recipe,
+        })
+    }
+
+    /// Takes the checkpoint's fields back; how many could not be used.
+    ///
+    /// # Errors
+    /// Rules that cannot be read.
+    pub fn restored(recipe: Recipe, fields: Vec<(String, Vec<u8>)>) -> anyhow::Result<(Self, usize)> {
+        let mut judging = Self::new(recipe)?;
+        let (mut refused, mut sequences) = (0, Vec::new());
+        if let Some((_, boots)) = fields.iter().find(|(name, _)| name == "l:boots") {
+            judging.boots.restore(boots);
+            judging.judge = judging.new_judge()?;
+        }
+        for (name, value) in fields {
+            let taken = match name.split(':').next() {
+                Some("p" | "i" | "j") => {
+                    judging.saved.insert(name.clone());
+                    judging.judge.restore(&name, &value)
+                }
+                Some("s" | "c") => {
+                    sequences.push((name, value));
+                    continue;
+                }
+                _ => judging.restore_own(&name, &value),
+            };
+            if let Err(error) = taken {
+                tracing::warn!("{error}");
+                judging.pending.fields.insert(name, None);
+                refused += 1;
+            }
+        }
+        judging.sequence.restore(sequences);
+        judging.pending.published = None;
+        Ok((judging, refused))
+    }
+
+    fn restore_own(&mut self, name: &str, value: &[u8]) -> Result<(), CheckpointError> {
+        match name {
+            "l:boots" | "l:at" => {}
+            "l:changes" => {
+                let text = str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+                self.pending.changes = text.ok_or_else(|| CheckpointError {
+                    field: name.to_owned(),
+                    cause: "not a number".to_owned(),
+                })?;
+            }
+            _ => self.ledger.restore(name, value)?,
+        }
+        Ok(())
+    }
+
+    fn new_judge(&self) -> anyhow::Result<Judge> {
+        Ok(Judge::new(Setup {
+            host: self.recipe.host.clone(),
+            boot_id: self.boots.present(),
+            rules: RuleSet::load(self.recipe.rules.as_deref())?,
+        }))
+    }
+
+    /// CLOCK_BOOTTIME of the judged host now.
+    pub fn now_ns(&self) -> u64 {
+        self.boots.now_ns()
+    }
+
+    /// The sequence thread's channel of reports.
+    pub fn sequence(&mut self) -> &mut SequenceHandle {
+        &mut self.sequence
+    }
+
+    /// Judges a batch as it came out of Redis. False if it was judged before and only came
+    /// again, over a new connection.
+    pub fn take(&mut self, bytes: &Arc<[u8]>) -> bool {
+        if self.waiting.came_again(bytes) {
+            return false;
+        }
+        match self.read(bytes) {
+            Ok(batch) => {
+                self.observe(&batch);
+                let id = self.waiting.push_fed(bytes);
+                self.sequence.feed(id, Arc::clone(bytes));
+            }
+            Err(refusal) => {
+                tracing::warn!("a batch of {} bytes {refusal}; it is in events:dead", bytes.len());
+                self.judge.notice(facing::notice_of(&refusal), self.now_ns());
+                self.ledger.dead_batch();
+                let cut = bytes.len().min(LETTER_BYTES);
+                self.waiting.push_dead(bytes, Arc::from(&bytes[..cut]));
+            }
+        }
+        true
+    }
+
+    fn read<'b>(&mut self, bytes: &'b [u8]) -> Result<Batch<'b>, Refusal> {
+        let batch =
+            wire::decode_batch(bytes).map_err(|error| Refusal::Undecodable(error.to_string()))?;
+        let header = &batch.header;
+        if header.host != self.recipe.host {
+            return Err(Refusal::Forged(format!(
+                "it is of the host {:?}, and this list is of {:?}",
+                escape(header.host.as_bytes()),
+                self.recipe.host
+            )));
+        }
+        match self.boots.classify(header.boot_id) {
+            Boot::Present => {}
+            Boot::Next => self.next_boot(header.boot_id),
+            Boot::Past => {
+                return Err(Refusal::Forged(
+                    "it is of a boot that was over: two machines under one name?".to_owned(),
+                ));
+            }
+        }
+        self.boots.offset(header.clock_offset_ns);
+        Ok(batch)
+    }
+
+    /// The host was started anew: its processes are gone, so is what was known of them.
+    fn next_boot(&mut self, boot_id: &[u8]) {
+        let guessed = self.boots.present() == boot_id;
+        self.boots.advance(boot_id);
+        self.pending
+            .fields
+            .insert("l:boots".to_owned(), Some(self.boots.packed()));
+        if guessed {
+            return;
+        }
+        tracing::info!("batches of another boot of the host: its processes are judged anew");
+        match self.new_judge() {
+            Ok(judge) => {
+                self.judge = judge;
+                let gone = self.saved.drain().map(|name| (name, None));
+                self.pending.fields.extend(gone);
+            }
+            Err(error) => tracing::error!("rules: {error:#}; the last boot's judge goes on"),
+        }
+    }
+
+    fn observe(&mut self, batch: &Batch<'_>) {
+        let header = &batch.header;
+        self.ledger.header(header);
+        for record in &batch.records {
+            if let Event::Chunk(chunk) = &record.event {
+                self.ledger.chunk(header, record.cpu, record.n, chunk.count);
+                continue;
+            }
+            let stream = record.event.stream();
+            if self.ledger.record(header, stream, record.cpu, record.n) == Sight::New {
+                self.rates.records += 1;
+                self.rates.idle = false;
+                self.rates.newest_ns = self.rates.newest_ns.max(record.time_ns);
+                self.judge_record(header, record);
+            }
+        }
+    }
+
+    /// A record that makes the judge panic is put aside; the others are judged.
+    fn judge_record(&mut self, header: &Header<'_>, record: &Record<'_>) {
+        let judge = &mut self.judge;
+        let judged = panic::catch_unwind(AssertUnwindSafe(|| {
+            judge.observe(record, header.clock_offset_ns);
+        }));
+        if judged.is_err() {
+            let stream = record.event.stream();
+            let cause = format!(
+                "record {} of stream {} on CPU {} broke the judge",
+                record.n,
+                stream.name(),
+                record.cpu
+            );
+            tracing::error!("{cause}; it is in events:dead");
+            self.ledger.broke(header, stream, record.cpu, record.n);
+            self.judge
+                .notice(facing::notice_of_breaker(cause), self.boots.now_ns());
+            self.pending.letters.extend(letter(header, record));
+        }
+    }
+
+    /// The sequence thread reports.
+    pub fn report(&mut self, report: Report) {
+        let now_ns = self.now_ns();
+        for surprise in report.surprises {
+            self.judge.surprise(surprise, now_ns);
+        }
+        for (load, cpu, first, count) in report.judged {
+            self.rates.syscalls += u64::from(count);
+            self.ledger.judged(load, cpu, first, count);
+        }
+        self.done_upto = self.done_upto.max(report.done_upto);
+        self.pending.fields.extend(report.fields);
+        self.rates.tokens(report.tokens_seen, report.tokens_scored);
+        let said = SequenceWord {
+            mode: report.mode,
+            reason: report.mode_reason,
+            model: report.model,
+        };
+        if said != self.said {
+            tracing::info!(mode = said.mode.word(), reason = said.reason, model = said.model, "judging");
+            self.said = said;
+        }
+    }
+
+    /// The sequence thread is not there any more, or stuck: rules judge alone.
+    pub fn sequence_failed(&mut self, reason: &str, upto: u64) {
+        if self.said.reason != reason {
+            tracing::error!("sequences: {reason}; rules judge alone");
+        }
+        self.done_upto = self.done_upto.max(upto);
+        reason.clone_into(&mut self.said.reason);
+        self.said.mode = Mode::Rules;
+    }
+
+    /// A second has passed.
+    pub fn tick(&mut self) {
+        let now_ns = self.now_ns();
+        self.ledger.tick(now_ns);
+        self.rates.tick();
+        self.judge
+            .losses(facing::losses_of(self.ledger.window()), now_ns);
+        self.judge.tick(now_ns);
+        if let Some(upto) = self.waiting.overdue(self.done_upto, Instant::now()) {
+            self.sequence_failed("no word for 30 s", upto);
+        }
+    }
+
+    /// Alerts that were made since the last call; they wait for the commit too.
+    pub fn new_alerts(&mut self) -> Vec<Alert> {
+        let alerts = self.judge.take_alerts();
+        self.pending.alerts.extend(alerts.iter().cloned());
+        let over = self.pending.alerts.len().saturating_sub(MAX_ALERTS);
+        if over > 0 {
+            self.pending.alerts.drain(..over);
+            if let Some(tried) = &mut self.pending.tried {
+                tried.alerts = tried.alerts.saturating_sub(over);
+            }
+            tracing::error!("{over} alerts will not be in Redis; they are in the log and the alerts file");
+        }
+        alerts
+    }
+
+    /// How many of the oldest batches a commit covers now.
+    pub fn covered(&self) -> usize {
+        self.waiting.covered(self.done_upto)
+    }
+
+    /// Whether the sequence thread is done with everything that it was fed.
+    pub fn is_done(&self) -> bool {
+        self.done_upto >= self.waiting.last_id()
+    }
+
+    /// Whether a commit must not wait for its second.
+    pub fn is_urgent(&self) -> bool {
+        !self.pending.alerts.is_empty()
+            || self
+                .pending
+                .published
+                .is_some_and(|published| self.judge.level() > published)
+    }
+
+    /// Gathers what changed since the last commit.
+    pub fn gather(&mut self) {
+        let changed: Vec<Field> = self.judge.changed();
+        for (name, value) in &changed {
+            if value.is_none() {
+                self.saved.remove(name);
+            } else if !self.saved.contains(name) {
+                self.saved.insert(name.clone());
+            }
+        }
+        self.pending.fields.extend(changed);
+        self.pending.fields.extend(self.ledger.changed());
+    }
+
+    /// Everything that can be told again is told in the next commit: Redis has lost it.
+    pub fn all_changed(&mut self) {
+        self.ledger.all_changed();
+        self.pending
+            .fields
+            .insert("l:boots".to_owned(), Some(self.boots.packed()));
+    }
+
+    /// Takes other rules into use.
+    ///
+    /// # Errors
+    /// Rules that cannot be read; the old ones stay.
+    pub fn reload(&mut self) -> anyhow::Result<()> {
+        let rules = RuleSet::load(self.recipe.rules.as_deref())?;
+        self.rules = rules.version();
+        self.judge.set_rules(rules);
+        Ok(())
+    }
+}
+
+/// A record alone in a batch of its own, so that `events:dead` can be decoded.
+fn letter(header: &Header<'_>, record: &Record<'_>) -> Option<Arc<[u8]>> {
+    let (mut body, mut bytes) = (Vec::new(), Vec::new());
+    wire::encode_record(record, &mut body).ok()?;
+    wire::encode_batch(header, std::iter::once(body.as_slice()), &mut bytes).ok()?;
+    Some(bytes.into())
+}

@@ -1,0 +1,154 @@
+//! `events:lease`: one analyzer judges a list, the others stand by.
+//!
+//! The lease is a string `token:name` that expires after 3 s; every commit renews it. Every
+//! command that a deposed holder must not do (committing, adopting) is a MULTI that WATCHes
+//! the lease and has read its own value in it, so a process that was stopped and continued
+//! changes nothing, however late it wakes.
+
+use ravn_shared::keys::Keys;
+use redis::aio::MultiplexedConnection;
+use redis::{Pipeline, RedisError, RedisResult, Value};
+
+/// How long a lease stands without being renewed.
+pub const LEASE_MS: u64 = 3000;
+/// Attempts at a MULTI that the renewal of the lease by ourselves got in the way of.
+const ATTEMPTS: u32 = 16;
+
+/// A lease that was ours when we last looked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    key: String,
+    value: String,
+    /// Name of our in-flight list: of this tenure alone, so that a command of an earlier
+    /// one that Redis still has in hand cannot slip a batch into it.
+    pub consumer: String,
+}
+
+/// What an attempt at the lease brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// It is ours.
+    Ours(Lease),
+    /// Somebody else has it: `token:name`.
+    Theirs(String),
+}
+
+/// What a fenced transaction came to.
+#[derive(Debug)]
+pub enum Fenced {
+    /// It was executed; a reply per command, some of which may be errors.
+    Done(Vec<Value>),
+    /// The lease is not ours any more; nothing was executed.
+    Lost,
+}
+
+impl Lease {
+    /// Tries to get the lease for `name`; `before` is our own lease of before a
+    /// reconnection, which need not run out first.
+    ///
+    /// # Errors
+    /// Redis's.
+    pub async fn attempt(
+        connection: &mut MultiplexedConnection,
+        keys: &Keys,
+        name: &str,
+        before: Option<&Self>,
+    ) -> RedisResult<Attempt> {
+        let key = keys.lease();
+        let present: Option<String> = redis::cmd("GET").arg(&key).query_async(connection).await?;
+        let ours = before.filter(|before| present.as_ref() == Some(&before.value));
+        if let (Some(value), None) = (&present, ours) {
+            return Ok(Attempt::Theirs(value.clone()));
+        }
+        let token: u64 = redis::cmd("INCR")
+            .arg(keys.lease_token())
+            .query_async(connection)
+            .await?;
+        let lease = Self {
+            value: format!("{token}:{name}"),
+            consumer: format!("{name}-{token}"),
+            key,
+        };
+        let got = match ours {
+            Some(before) => {
+                let mut pipe = redis::pipe();
+                pipe.cmd("SET").arg(&lease.key).arg(&lease.value);
+                pipe.arg("PX").arg(LEASE_MS);
+                matches!(before.fenced(connection, pipe).await?, Fenced::Done(_))
+            }
+            None => redis::cmd("SET")
+                .arg(&lease.key)
+                .arg(&lease.value)
+                .arg("NX")
+                .arg("PX")
+                .arg(LEASE_MS)
+                .query_async::<Option<String>>(connection)
+                .await?
+                .is_some(),
+        };
+        Ok(if got {
+            Attempt::Ours(lease)
+        } else {
+            Attempt::Theirs("another".to_owned())
+        })
+    }
+
+    /// Adds to a transaction that the lease stands for another 3 s.
+    pub fn renew(&self, pipe: &mut Pipeline) {
+        pipe.cmd("PEXPIRE").arg(&self.key).arg(LEASE_MS);
+    }
+
+    /// Adds to a transaction that the lease is given back.
+    pub fn give_back(&self, pipe: &mut Pipeline) {
+        pipe.cmd("DEL").arg(&self.key);
+    }
+
+    /// Executes `pipe` in a MULTI if, and only if, the lease is ours. `connection` must not
+    /// be shared: a WATCH belongs to the whole connection.
+    ///
+    /// # Errors
+    /// Redis's. After an error of I/O it is unknown whether the commands were executed;
+    /// after any other they were not.
+    pub async fn fenced(
+        &self,
+        connection: &mut MultiplexedConnection,
+        mut pipe: Pipeline,
+    ) -> RedisResult<Fenced> {
+        pipe.atomic().ignore_errors();
+        for _ in 0..ATTEMPTS {
+            let (_, holder): (Value, Option<String>) = redis::pipe()
+                .cmd("WATCH")
+                .arg(&self.key)
+                .cmd("GET")
+                .arg(&self.key)
+                .query_async(connection)
+                .await?;
+            if holder.as_ref() != Some(&self.value) {
+                redis::cmd("UNWATCH").exec_async(connection).await?;
+                return Ok(Fenced::Lost);
+            }
+            match pipe.query_async::<Value>(connection).await.map_err(root)? {
+                // The lease was touched in between: by our own renewal, or by who took it.
+                Value::Nil => {}
+                Value::Array(replies) => return Ok(Fenced::Done(replies)),
+                other => {
+                    return Err(RedisError::from((
+                        redis::ErrorKind::UnexpectedReturnType,
+                        "EXEC",
+                        format!("{other:?}"),
+                    )));
+                }
+            }
+        }
+        Ok(Fenced::Lost)
+    }
+}
+
+/// The reason of a refused transaction is with the command that was refused first.
+fn root(error: RedisError) -> RedisError {
+    let first = error
+        .clone()
+        .into_server_errors()
+        .and_then(|errors| errors.first().cloned());
+    first.map_or(error, |(_, first)| RedisError::from(first))
+}

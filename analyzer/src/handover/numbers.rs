@@ -1,0 +1,138 @@
+//! One stream of one CPU: which of its numbers came, which are missing.
+
+use std::collections::VecDeque;
+
+use ravn_shared::kind::Stream;
+use serde::{Deserialize, Serialize};
+
+use super::ranges::Ranges;
+
+/// How long a number may be missing before it counts as a gap, nanoseconds: batches of
+/// another class overtake, and a sequence waits up to 1.5 s.
+pub const SETTLE_NS: u64 = 3_000_000_000;
+
+/// The numbers of (load, stream, CPU). What is serialised is what a restart needs.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Numbers {
+    /// Where counting began; 0 unless the ledger came in the middle of a load.
+    base: u64,
+    /// One past the highest number known to be taken.
+    taken: u64,
+    /// Syscalls: those that the sequence thread has judged. Records: those observed.
+    judged: Ranges,
+    /// Of the judged, the ones that broke the judge.
+    dead: u64,
+    /// Syscalls that arrived; of records nothing is kept here. After a restart, what was
+    /// not judged arrives anew out of the in-flight list.
+    #[serde(skip)]
+    arrived: Ranges,
+    /// `taken` as it was known at a time, oldest first.
+    #[serde(skip)]
+    marks: VecDeque<(u64, u64)>,
+}
+
+/// Sums over numbers; each number taken is in exactly one of the last three.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Judged.
+    pub judged: u64,
+    /// Broke the judge.
+    pub dead: u64,
+    /// Arrived, but not judged yet.
+    pub waiting: u64,
+    /// Taken, but not arrived.
+    pub missing: u64,
+    /// Of `missing`, those that are missing for longer than [`SETTLE_NS`].
+    pub settled: u64,
+}
+
+impl Numbers {
+    /// Starts at `base`.
+    pub fn starting_at(base: u64) -> Self {
+        Self {
+            base,
+            taken: base,
+            ..Self::default()
+        }
+    }
+
+    /// A counter says that all numbers below `taken` were taken.
+    pub fn taken(&mut self, taken: u64) -> bool {
+        let more = taken > self.taken;
+        self.taken = self.taken.max(taken);
+        more
+    }
+
+    /// A record arrived and is judged at once; false if it had come before.
+    pub fn record(&mut self, n: u64) -> bool {
+        self.saw(n, 1);
+        self.judged.insert(n, 1) > 0
+    }
+
+    /// That record broke the judge.
+    pub fn broke(&mut self) {
+        self.dead = self.dead.saturating_add(1);
+    }
+
+    /// Syscalls arrived.
+    pub fn arrived(&mut self, first: u64, count: u64) {
+        self.saw(first, count);
+        self.arrived.insert(first, count);
+    }
+
+    /// Syscalls were judged.
+    pub fn judged(&mut self, first: u64, count: u64) {
+        self.saw(first, count);
+        self.arrived.insert(first, count);
+        self.judged.insert(first, count);
+    }
+
+    fn saw(&mut self, first: u64, count: u64) {
+        // A class that was held back may bring numbers from before the beginning.
+        self.base = self.base.min(first);
+        self.taken(first.saturating_add(count));
+    }
+
+    /// Remembers what is taken now; what was taken [`SETTLE_NS`] ago is settled.
+    pub fn mark(&mut self, now_ns: u64) {
+        self.marks.push_back((now_ns, self.taken));
+        while self
+            .marks
+            .get(1)
+            .is_some_and(|mark| mark.0.saturating_add(SETTLE_NS) <= now_ns)
+        {
+            self.marks.pop_front();
+        }
+    }
+
+    /// Everything so far, summed up.
+    pub fn tally(&self, stream: Stream, now_ns: u64) -> Tally {
+        let here = if stream == Stream::Sequence {
+            &self.arrived
+        } else {
+            &self.judged
+        };
+        let settled = self
+            .marks
+            .iter()
+            .rev()
+            .find(|mark| mark.0.saturating_add(SETTLE_NS) <= now_ns)
+            .map_or(self.base, |mark| mark.1.max(self.base));
+        Tally {
+            judged: self.judged.len().saturating_sub(self.dead),
+            dead: self.dead,
+            waiting: here.len().saturating_sub(self.judged.len()),
+            missing: (self.taken - self.base).saturating_sub(here.len()),
+            settled: (settled - self.base).saturating_sub(here.len_below(settled)),
+        }
+    }
+
+    /// Call after reading it back: what was judged has arrived. False if it is damaged.
+    pub fn restored(&mut self) -> bool {
+        self.arrived = self.judged.clone();
+        self.base <= self.taken
+            && self.judged.is_sound()
+            && self.judged.end() <= self.taken
+            && self.judged.first().is_none_or(|first| self.base <= first)
+    }
+}

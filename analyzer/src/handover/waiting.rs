@@ -1,0 +1,167 @@
+//! Batches that were taken from Redis and are not covered by a checkpoint yet.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long the sequence thread may sit on a batch before the batch is let go without it: a
+/// stuck model must not fill Redis. Far above the 1.5 s that sequences wait by design.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The in-flight list as this process knows it, oldest first.
+#[derive(Debug, Default)]
+pub struct Waiting {
+    queue: VecDeque<Taken>,
+    /// Those of before a reconnection, by a hash of their bytes: they come again.
+    earlier: HashMap<u64, Taken>,
+    hasher: RandomState,
+    last_id: u64,
+}
+
+/// One batch.
+#[derive(Debug)]
+struct Taken {
+    hash: u64,
+    /// Number it was fed to the sequence thread under; None if it was not fed.
+    fed: Option<u64>,
+    /// What goes to `events:dead` when it is let go.
+    dead: Option<Arc<[u8]>>,
+    since: Instant,
+}
+
+impl Waiting {
+    /// A batch came out of Redis. True if it was judged before: it came again because the
+    /// connection was lost, and nothing is left to do for it.
+    pub fn came_again(&mut self, bytes: &[u8]) -> bool {
+        if self.earlier.is_empty() {
+            return false;
+        }
+        let known = self.earlier.remove(&self.hasher.hash_one(bytes));
+        let again = known.is_some();
+        self.queue.extend(known);
+        again
+    }
+
+    /// Takes up a batch that is fed to the sequence thread; its number there.
+    pub fn push_fed(&mut self, bytes: &[u8]) -> u64 {
+        self.last_id += 1;
+        self.push(bytes, Some(self.last_id), None);
+        self.last_id
+    }
+
+    /// Takes up a batch that cannot be used.
+    pub fn push_dead(&mut self, bytes: &[u8], letter: Arc<[u8]>) {
+        self.push(bytes, None, Some(letter));
+    }
+
+    fn push(&mut self, bytes: &[u8], fed: Option<u64>, dead: Option<Arc<[u8]>>) {
+        self.queue.push_back(Taken {
+            hash: self.hasher.hash_one(bytes),
+            fed,
+            dead,
+            since: Instant::now(),
+        });
+    }
+
+    /// Number of the batch that was fed last.
+    pub fn last_id(&self) -> u64 {
+        self.last_id
+    }
+
+    /// Batches that wait.
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// How many of the oldest may go: an unbroken run, all done up to `done_upto`.
+    pub fn covered(&self, done_upto: u64) -> usize {
+        self.queue
+            .iter()
+            .take_while(|taken| taken.fed.is_none_or(|id| id <= done_upto))
+            .count()
+    }
+
+    /// The dead letters among the oldest `count`.
+    pub fn letters(&self, count: usize) -> impl Iterator<Item = &Arc<[u8]>> {
+        self.queue.iter().take(count).filter_map(|taken| taken.dead.as_ref())
+    }
+
+    /// The oldest `count` are covered.
+    pub fn let_go(&mut self, count: usize) {
+        self.queue.drain(..count.min(self.queue.len()));
+    }
+
+    /// The list will be read anew, over new connections: what it holds comes again.
+    pub fn relist(&mut self) {
+        // What does not come again was trimmed after all.
+        self.earlier.clear();
+        for taken in self.queue.drain(..) {
+            self.earlier.insert(taken.hash, taken);
+        }
+    }
+
+    /// The number up to which the sequence thread is not waited for any longer, if it sits
+    /// on a batch for more than [`PATIENCE`].
+    pub fn overdue(&self, done_upto: u64, now: Instant) -> Option<u64> {
+        let oldest = self.queue.iter().find_map(|taken| {
+            let id = taken.fed.filter(|id| *id > done_upto)?;
+            (now.saturating_duration_since(taken.since) > PATIENCE).then_some(id)
+        });
+        oldest.map(|_| self.last_id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::*;
+
+    #[test]
+    fn only_an_unbroken_run_of_the_oldest_is_covered() {
+        let mut waiting = Waiting::default();
+        assert_eq!(waiting.push_fed(b"a"), 1);
+        waiting.push_dead(b"junk", Arc::from(&b"junk"[..]));
+        assert_eq!(waiting.push_fed(b"b"), 2);
+        assert_eq!(waiting.push_fed(b"c"), 3);
+        assert_eq!(waiting.covered(0), 0);
+        assert_eq!(waiting.covered(1), 2, "a dead batch goes with those before it");
+        assert_eq!(waiting.letters(2).count(), 1);
+        assert_eq!(waiting.covered(2), 3);
+        waiting.let_go(2);
+        assert_eq!(waiting.covered(2), 1);
+        assert_eq!(waiting.covered(u64::MAX), 2);
+    }
+
+    #[test]
+    fn after_a_reconnection_what_comes_again_keeps_its_number() {
+        let mut waiting = Waiting::default();
+        waiting.push_fed(b"a");
+        waiting.push_fed(b"b");
+        assert!(!waiting.came_again(b"a"), "no reconnection, so no repetition is known");
+        waiting.relist();
+        assert!(waiting.is_empty());
+        assert!(waiting.came_again(b"b"));
+        assert!(!waiting.came_again(b"c"));
+        assert_eq!(waiting.push_fed(b"c"), 3);
+        assert_eq!(waiting.covered(2), 1);
+        assert!(!waiting.came_again(b"b"), "it comes again once");
+    }
+
+    #[test]
+    fn a_stuck_sequence_thread_is_not_waited_for_without_end() {
+        let mut waiting = Waiting::default();
+        waiting.push_fed(b"a");
+        waiting.push_fed(b"b");
+        let later = Instant::now() + PATIENCE + Duration::from_secs(1);
+        assert_eq!(waiting.overdue(0, Instant::now()), None);
+        assert_eq!(waiting.overdue(0, later), Some(2));
+        assert_eq!(waiting.overdue(2, later), None);
+    }
+}
