@@ -38,7 +38,8 @@ impl AlertsFile {
         for alert in alerts {
             tracing::warn!(finding = alert.body, "alert: {}", summary(alert));
         }
-        match self.append(alerts) {
+        let bodies = alerts.iter().map(|alert| alert.body.as_str());
+        match self.append(bodies) {
             Ok(()) => self.failing = false,
             Err(error) => {
                 self.open = None;
@@ -53,18 +54,18 @@ impl AlertsFile {
         }
     }
 
-    fn append(&mut self, alerts: &[Alert]) -> io::Result<()> {
+    fn append<'a>(&mut self, bodies: impl Iterator<Item = &'a str>) -> io::Result<()> {
         let Some(path) = &self.path else {
             return Ok(());
         };
-        if alerts.is_empty() {
-            return Ok(());
-        }
         let mut text = String::new();
-        for alert in alerts {
+        for body in bodies {
             // JSON on one line: its own newlines are escaped, pretty-printing would break it.
-            text.push_str(&alert.body.replace('\n', " "));
+            text.push_str(&body.replace('\n', " "));
             text.push('\n');
+        }
+        if text.is_empty() {
+            return Ok(());
         }
         let (mut file, mut size) = match self.open.take() {
             // Somebody else's rotation leaves us a file without a name.
@@ -96,12 +97,12 @@ fn open(path: &Path) -> io::Result<(File, u64)> {
 }
 
 fn summary(alert: &Alert) -> String {
-    let shown: Vec<String> = alert
-        .fields
+    let fields = alert.fields();
+    let shown = fields
         .iter()
-        .map(|(name, value)| format!("{name}={}", escape(value.as_bytes())))
-        .collect();
-    shown.join(" ")
+        .filter(|(name, _)| *name != "body")
+        .map(|(name, value)| format!("{name}={}", escape(value.as_bytes())));
+    shown.collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -112,13 +113,6 @@ mod tests {
 
     use super::*;
 
-    fn alert(text: &str) -> Alert {
-        Alert {
-            body: text.to_owned(),
-            fields: Vec::new(),
-        }
-    }
-
     #[test]
     fn lines_are_appended_and_a_full_file_moves_aside() {
         let dir = std::env::temp_dir().join(format!("ravn-alerts-{}", std::process::id()));
@@ -126,23 +120,23 @@ mod tests {
         let path = dir.join("alerts.jsonl");
         let mut file = AlertsFile::new(&path);
         file.max_bytes = 20;
-        file.tell(&[alert("{\"a\":1}"), alert("{\n\"b\":2}")]);
+        file.append(["{\"a\":1}", "{\n\"b\":2}"].into_iter()).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "{\"a\":1}\n{ \"b\":2}\n");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o137, 0);
-        file.tell(&[alert("{\"c\":3}")]);
+        file.append(["{\"c\":3}"].into_iter()).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "{\"c\":3}\n");
         let old = fs::read_to_string(dir.join("alerts.jsonl.1")).unwrap();
         assert_eq!(old.lines().count(), 2);
         fs::remove_file(&path).unwrap();
-        file.tell(&[alert("{\"d\":4}")]);
+        file.append(["{\"d\":4}"].into_iter()).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "{\"d\":4}\n");
         fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]
-    fn a_file_that_cannot_be_written_is_no_error() {
+    fn a_file_that_cannot_be_written_is_an_error_to_be_said() {
         let mut file = AlertsFile::new(Path::new("/proc/none/alerts.jsonl"));
-        file.tell(&[alert("{}")]);
-        assert!(file.failing);
+        assert!(file.append(["{}"].into_iter()).is_err());
+        assert!(file.append([].into_iter()).is_ok(), "nothing to write is no error");
     }
 }

@@ -6,8 +6,9 @@ use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisResult, Value};
 use serde::Serialize;
 
-use super::judging::{Judging, Tried};
+use super::judging::Judging;
 use super::lease::{Fenced, Lease};
+use super::pending::Tried;
 use super::state;
 use crate::verdict::UNKNOWN;
 
@@ -184,9 +185,8 @@ impl Committer {
         for alert in &judging.pending.alerts {
             pipe.cmd("XADD").arg(self.keys.alerts());
             pipe.arg("MAXLEN").arg("~").arg(MAX_ALERTS).arg("*");
-            pipe.arg("body").arg(&alert.body);
-            for (name, value) in &alert.fields {
-                pipe.arg(*name).arg(value);
+            for (name, value) in alert.fields() {
+                pipe.arg(name).arg(value);
             }
             pipe.cmd("PUBLISH")
                 .arg(self.keys.alerts_live())

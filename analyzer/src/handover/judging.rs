@@ -1,7 +1,6 @@
 //! Everything that judging one host knows: what a checkpoint restores and a commit saves.
 //! Synchronous and free of Redis.
 
-use std::collections::{HashMap, HashSet};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,16 +13,16 @@ use super::boots::{Boot, Boots};
 use super::facing::{self, Refusal};
 use super::ledger::{Ledger, Sight};
 use super::rates::Rates;
+use super::pending::Pending;
+use super::sequence_word::SequenceWord;
 use super::waiting::Waiting;
-use crate::checkpoint::{CheckpointError, Field};
+use crate::checkpoint::CheckpointError;
 use crate::judge::{Alert, Judge, RuleSet, Setup};
 use crate::sequence::{self, Options, Report, SequenceHandle};
-use crate::verdict::{Level, Mode};
+use crate::verdict::Mode;
 
 /// Most bytes of a dead batch that are kept for a look.
 const LETTER_BYTES: usize = 64 * 1024;
-/// Most alerts that wait for Redis; they are in the file and the journal already.
-const MAX_ALERTS: usize = 1000;
 
 /// How a judge and a sequence thread are made.
 #[derive(Clone, Debug)]
@@ -55,64 +54,8 @@ pub struct Judging {
     pub said: SequenceWord,
     boots: Boots,
     done_upto: u64,
-    /// Names of the judge's fields in the checkpoint.
-    saved: HashSet<String>,
     /// Version of the rules in force.
     pub rules: String,
-}
-
-/// What the sequence thread said of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SequenceWord {
-    /// Whether the model takes part.
-    pub mode: Mode,
-    /// Why not.
-    pub reason: String,
-    /// Name and version of the model.
-    pub model: String,
-}
-
-/// Effects that wait for a commit.
-#[derive(Debug, Default)]
-pub struct Pending {
-    /// Checkpoint fields by name.
-    pub fields: HashMap<String, Option<Vec<u8>>>,
-    /// Alerts, oldest first.
-    pub alerts: Vec<Alert>,
-    /// Records that broke the judge, each as a batch.
-    pub letters: Vec<Arc<[u8]>>,
-    /// The level that was published last, None for none.
-    pub published: Option<Level>,
-    /// Changes of the level so far.
-    pub changes: u64,
-    /// What the last commit that was tried held of this.
-    pub tried: Option<Tried>,
-}
-
-/// The first so many of what is pending were in a commit; fields may be written twice.
-#[derive(Clone, Copy, Debug)]
-pub struct Tried {
-    /// Alerts.
-    pub alerts: usize,
-    /// Letters.
-    pub letters: usize,
-    /// The level that was published.
-    pub level: Level,
-}
-
-impl Pending {
-    /// The commit that was tried last has been executed.
-    pub fn applied(&mut self) {
-        let Some(tried) = self.tried.take() else {
-            return;
-        };
-        self.alerts.drain(..tried.alerts);
-        self.letters.drain(..tried.letters);
-        if self.published != Some(tried.level) {
-            self.changes += 1;
-        }
-        self.published = Some(tried.level);
-    }
 }
 
 impl Judging {
@@ -125,26 +68,18 @@ impl Judging {
         let rules = RuleSet::load(recipe.rules.as_deref())?;
         let version = rules.version();
         Ok(Self {
-            judge: Judge::new(Setup {
-                host: recipe.host.clone(),
-                boot_id: boots.present(),
-                rules,
-            }),
+            judge: new_judge(&recipe, &boots, rules),
             ledger: Ledger::fresh(),
             waiting: Waiting::default(),
             rates: Rates::default(),
             pending: Pending::default(),
             sequence: sequence::spawn(Options {
                 model: recipe.model.clone(),
+                ..Options::default()
             }),
-            said: SequenceWord {
-                mode: Mode::Rules,
-                reason: "the model is starting".to_owned(),
-                model: String::new(),
-            },
+            said: SequenceWord::none_yet(),
             boots,
             done_upto: 0,
-            saved: HashSet::new(),
             rules: version,
             recipe,
         })
@@ -164,7 +99,7 @@ impl Judging {
         for (name, value) in fields {
             let taken = match name.split(':').next() {
                 Some("p" | "i" | "j") => {
-                    judging.saved.insert(name.clone());
+                    judging.pending.saved.insert(name.clone());
                     judging.judge.restore(&name, &value)
                 }
                 Some("s" | "c") => {
@@ -200,11 +135,8 @@ impl Judging {
     }
 
     fn new_judge(&self) -> anyhow::Result<Judge> {
-        Ok(Judge::new(Setup {
-            host: self.recipe.host.clone(),
-            boot_id: self.boots.present(),
-            rules: RuleSet::load(self.recipe.rules.as_deref())?,
-        }))
+        let rules = RuleSet::load(self.recipe.rules.as_deref())?;
+        Ok(new_judge(&self.recipe, &self.boots, rules))
     }
 
     /// CLOCK_BOOTTIME of the judged host now.
@@ -230,9 +162,14 @@ impl Judging {
                 self.sequence.feed(id, Arc::clone(bytes));
             }
             Err(refusal) => {
-                tracing::warn!("a batch of {} bytes {refusal}; it is in events:dead", bytes.len());
-                self.judge.notice(facing::notice_of(&refusal), self.now_ns());
-                self.ledger.dead_batch();
+                let size = bytes.len();
+                tracing::warn!("a batch of {size} bytes is in events:dead: {refusal}");
+                let notice = facing::notice_of(&refusal, bytes);
+                self.judge.notice(notice, self.boots.now_ns());
+                match refusal {
+                    Refusal::Undecodable(_) => self.ledger.undecodable(),
+                    Refusal::OtherHost(_) | Refusal::PastBoot => self.ledger.refused(),
+                }
                 let cut = bytes.len().min(LETTER_BYTES);
                 self.waiting.push_dead(bytes, Arc::from(&bytes[..cut]));
             }
@@ -245,20 +182,12 @@ impl Judging {
             wire::decode_batch(bytes).map_err(|error| Refusal::Undecodable(error.to_string()))?;
         let header = &batch.header;
         if header.host != self.recipe.host {
-            return Err(Refusal::Forged(format!(
-                "it is of the host {:?}, and this list is of {:?}",
-                escape(header.host.as_bytes()),
-                self.recipe.host
-            )));
+            return Err(Refusal::OtherHost(escape(header.host.as_bytes())));
         }
         match self.boots.classify(header.boot_id) {
             Boot::Present => {}
             Boot::Next => self.next_boot(header.boot_id),
-            Boot::Past => {
-                return Err(Refusal::Forged(
-                    "it is of a boot that was over: two machines under one name?".to_owned(),
-                ));
-            }
+            Boot::Past => return Err(Refusal::PastBoot),
         }
         self.boots.offset(header.clock_offset_ns);
         Ok(batch)
@@ -278,8 +207,7 @@ impl Judging {
         match self.new_judge() {
             Ok(judge) => {
                 self.judge = judge;
-                let gone = self.saved.drain().map(|name| (name, None));
-                self.pending.fields.extend(gone);
+                self.pending.forget_judge();
             }
             Err(error) => tracing::error!("rules: {error:#}; the last boot's judge goes on"),
         }
@@ -364,6 +292,8 @@ impl Judging {
         let now_ns = self.now_ns();
         self.ledger.tick(now_ns);
         self.rates.tick();
+        let account = self.ledger.account(now_ns);
+        self.judge.set_context(facing::context_of(&self.said, &account));
         self.judge
             .losses(facing::losses_of(self.ledger.window()), now_ns);
         self.judge.tick(now_ns);
@@ -375,15 +305,7 @@ impl Judging {
     /// Alerts that were made since the last call; they wait for the commit too.
     pub fn new_alerts(&mut self) -> Vec<Alert> {
         let alerts = self.judge.take_alerts();
-        self.pending.alerts.extend(alerts.iter().cloned());
-        let over = self.pending.alerts.len().saturating_sub(MAX_ALERTS);
-        if over > 0 {
-            self.pending.alerts.drain(..over);
-            if let Some(tried) = &mut self.pending.tried {
-                tried.alerts = tried.alerts.saturating_sub(over);
-            }
-            tracing::error!("{over} alerts will not be in Redis; they are in the log and the alerts file");
-        }
+        self.pending.add_alerts(&alerts);
         alerts
     }
 
@@ -408,15 +330,7 @@ impl Judging {
 
     /// Gathers what changed since the last commit.
     pub fn gather(&mut self) {
-        let changed: Vec<Field> = self.judge.changed();
-        for (name, value) in &changed {
-            if value.is_none() {
-                self.saved.remove(name);
-            } else if !self.saved.contains(name) {
-                self.saved.insert(name.clone());
-            }
-        }
-        self.pending.fields.extend(changed);
+        self.pending.judge(self.judge.changed());
         self.pending.fields.extend(self.ledger.changed());
     }
 
@@ -428,7 +342,7 @@ impl Judging {
             .insert("l:boots".to_owned(), Some(self.boots.packed()));
     }
 
-    /// Takes other rules into use.
+    /// Takes other rules into use, and the model anew.
     ///
     /// # Errors
     /// Rules that cannot be read; the old ones stay.
@@ -436,8 +350,18 @@ impl Judging {
         let rules = RuleSet::load(self.recipe.rules.as_deref())?;
         self.rules = rules.version();
         self.judge.set_rules(rules);
+        self.sequence.reload();
         Ok(())
     }
+}
+
+fn new_judge(recipe: &Recipe, boots: &Boots, rules: RuleSet) -> Judge {
+    Judge::new(Setup {
+        host: recipe.host.clone(),
+        boot_id: boots.present(),
+        rules,
+        processes: 0,
+    })
 }
 
 /// A record alone in a batch of its own, so that `events:dead` can be decoded.

@@ -5,7 +5,6 @@
 //! changed in one transaction, fenced by the [`lease`]. [`engine`] is the loop around them.
 //! Only this folder knows Redis and tokio; `ledger`, `waiting` and `judging` are pure.
 
-mod account;
 mod alerts;
 mod boots;
 mod commit;
@@ -16,17 +15,16 @@ mod intake;
 mod judging;
 mod lease;
 mod ledger;
-mod numbers;
 mod orders;
 mod outage;
+mod pending;
 mod policy;
-mod ranges;
 mod rates;
 mod restore;
+mod sequence_word;
 mod state;
 mod tap;
 mod waiting;
-mod window;
 
 use std::path::{Path, PathBuf};
 
@@ -35,7 +33,7 @@ use ravn_shared::config::{ConfigError, host_name};
 use ravn_shared::link;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-pub use account::{Account, Side};
+pub use ledger::{Account, Side};
 pub use orders::{Order, from_signals};
 
 use crate::config::Config;

@@ -1,13 +1,13 @@
-//! Stand-in for the judge, overwritten at merge: counts records, and each memfd is an alert.
+//! Stand-in for the judge, overwritten at merge: counts records, and each exec of a memfd is an alert.
 #![allow(missing_docs, clippy::unused_self, clippy::needless_pass_by_value)]
 
 use std::path::Path;
 
-use ravn_shared::event::{Event, Record};
+use ravn_shared::event::{Event, Record, exec_flags};
 use serde::Serialize;
 
 use crate::checkpoint::{CheckpointError, Field};
-use crate::verdict::{Level, Surprise};
+use crate::verdict::{Level, Mode, Surprise};
 
 #[derive(Debug)]
 pub struct RuleSet;
@@ -32,20 +32,36 @@ pub struct Setup {
     pub host: String,
     pub boot_id: [u8; 16],
     pub rules: RuleSet,
+    pub processes: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Losses {
     pub essential: u64,
-    pub records_share: f64,
-    pub syscalls_share: f64,
+    pub records: f64,
+    pub syscalls: f64,
 }
 
 #[derive(Clone, Debug)]
-pub enum Notice {
-    Undecodable { cause: String },
-    Forged { cause: String },
-    Broke { cause: String },
+pub struct Notice {
+    pub kind: NoticeKind,
+    pub detail: String,
+    pub key: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum NoticeKind {
+    ForgedBatch,
+    Undecodable,
+    DeadLetter,
+    TwoBoots,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Context {
+    pub mode: Mode,
+    pub model: String,
+    pub lost: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -54,7 +70,7 @@ pub struct Standing {
     pub score: f64,
     pub score_now: f64,
     pub peak: f64,
-    pub since_ms: u64,
+    pub since_ms: i64,
     pub reason: String,
     pub incident: Option<String>,
 }
@@ -62,7 +78,18 @@ pub struct Standing {
 #[derive(Clone, Debug)]
 pub struct Alert {
     pub body: String,
-    pub fields: Vec<(&'static str, String)>,
+    pub id: String,
+    pub host: String,
+}
+
+impl Alert {
+    pub fn fields(&self) -> [(&'static str, String); 3] {
+        [
+            ("body", self.body.clone()),
+            ("id", self.id.clone()),
+            ("host", self.host.clone()),
+        ]
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -97,16 +124,19 @@ impl Judge {
     pub fn set_rules(&mut self, rules: RuleSet) {
         self.setup.rules = rules;
     }
+    pub fn set_context(&mut self, _context: Context) {}
     pub fn observe(&mut self, record: &Record<'_>, _clock_offset_ns: i64) {
         self.count += 1;
         self.dirty = true;
-        if let Event::Memfd(memfd) = &record.event {
-            assert!(memfd.name != b"panic", "asked for");
+        if let Event::Exec(exec) = &record.event
+            && exec.flags & exec_flags::MEMFD != 0
+        {
             self.score = 90.0;
             let id = format!("{}-{}", record.cpu, record.n);
             self.alerts.push(Alert {
-                body: format!("{{\"uid\":\"{id}\",\"count\":{}}}", self.count),
-                fields: vec![("id", id), ("host", self.setup.host.clone())],
+                body: format!("{{\"metadata\":{{\"uid\":\"{id}\"}},\"count\":{}}}", self.count),
+                id,
+                host: self.setup.host.clone(),
             });
         }
     }

@@ -10,16 +10,18 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use crate::checkpoint::Field;
 use crate::verdict::{Mode, Surprise};
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub enum ModelSource {
+    #[default]
     BuiltIn,
     File(PathBuf),
     None,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     pub model: ModelSource,
+    pub tokens_per_s: usize,
 }
 
 #[derive(Debug, Default)]
@@ -74,6 +76,7 @@ impl SequenceHandle {
         let _ = self.feed.send((id, bytes));
     }
     pub fn restore(&self, _fields: Vec<(String, Vec<u8>)>) {}
+    pub fn reload(&self) {}
     pub fn reports(&mut self) -> &mut UnboundedReceiver<Report> {
         &mut self.reports
     }

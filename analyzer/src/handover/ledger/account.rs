@@ -53,6 +53,20 @@ impl Side {
         self.unexplained += other.unexplained;
     }
 
+    /// Everything that will not be judged.
+    pub fn missing(&self) -> u64 {
+        self.lost.values().sum::<u64>() + self.dead + self.unexplained
+    }
+
+    /// Up to `most` of what is unexplained was lost by `reason`.
+    pub fn explain(&mut self, reason: &str, most: u64) {
+        let explained = self.unexplained.min(most);
+        if explained > 0 {
+            *self.lost.entry(reason.to_owned()).or_default() += explained;
+            self.unexplained -= explained;
+        }
+    }
+
     /// What is missing for good: the load is over, nothing is waited for any more.
     pub fn close(&mut self) {
         self.unexplained += self.queued + self.in_flight;

@@ -1,16 +1,26 @@
 //! The ledger: every number that was taken is judged, lost by a reason, under way, dead, or
 //! unexplained. Pure; what changed goes into the checkpoint as `l:` fields.
 
+mod account;
+mod load;
+mod numbers;
+mod ranges;
+mod saved;
+#[cfg(test)]
+mod tests;
+mod window;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use ravn_shared::kind::{Reason, Stream};
-use ravn_shared::wire::Header;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use ravn_shared::wire::{Header, MAX_BATCH_BYTES, MAX_RECORDS};
 
-use super::account::{Account, Side};
-use super::numbers::Numbers;
-use super::window::Window;
-use crate::checkpoint::{CheckpointError, Field};
+pub use account::{Account, Side};
+use load::{Count, Counter, Load, of_the_kernel, stage};
+use numbers::Numbers;
+use saved::{counts_field, numbers_field};
+pub use window::Window;
+use window::Snapshot;
 
 /// Most loads that are kept apart; the one that was longest silent is summed up first. A
 /// collector's run is a load too (of its own stream).
@@ -35,8 +45,10 @@ pub struct Ledger {
     loads: BTreeMap<u64, Load>,
     /// Sums of loads that are not kept apart any more.
     past: Account,
-    /// Batches that could not be read, and those that were not this host's.
-    dead_batches: u64,
+    /// Batches that could not be read.
+    undecodable: u64,
+    /// Batches that were not this host's.
+    refused: u64,
     /// There was no checkpoint: numbers from before are not ours to account for.
     fresh: bool,
     ticks: u64,
@@ -46,27 +58,6 @@ pub struct Ledger {
     window: Window,
 }
 
-#[derive(Debug, Default)]
-struct Load {
-    streams: BTreeMap<(Stream, u16), Numbers>,
-    counts: BTreeMap<Counter, Count>,
-    /// The ledger began in its middle.
-    midway: bool,
-    /// Tick of its first news, and of its last.
-    born: u64,
-    touched: u64,
-}
-
-/// Kernel counters live as long as the load, the collector's as long as its run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-struct Counter(u64, Stream, Reason);
-
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-struct Count {
-    base: u64,
-    now: u64,
-}
-
 /// A field of the checkpoint that has to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Part {
@@ -74,9 +65,6 @@ enum Part {
     Counts(u64),
     Past,
 }
-
-#[derive(Serialize, Deserialize)]
-struct Counts(bool, Vec<(Counter, Count)>);
 
 impl Ledger {
     /// An empty ledger, on a host that has no checkpoint.
@@ -165,15 +153,21 @@ impl Ledger {
         }
     }
 
-    /// A batch went to `events:dead` whole; its records show as a gap.
-    pub fn dead_batch(&mut self) {
-        self.dead_batches += 1;
+    /// A batch went to `events:dead` whole: nobody could read it. What it held is a gap.
+    pub fn undecodable(&mut self) {
+        self.undecodable += 1;
+        self.changed.insert(Part::Past);
+    }
+
+    /// A batch went to `events:dead` whole: it is not this host's, and no part of its balance.
+    pub fn refused(&mut self) {
+        self.refused += 1;
         self.changed.insert(Part::Past);
     }
 
     /// Batches that went to `events:dead` so far.
     pub fn dead_batches(&self) -> u64 {
-        self.dead_batches
+        self.undecodable + self.refused
     }
 
     /// A second has passed.
@@ -199,6 +193,11 @@ impl Ledger {
             account.records.add(&of_load.records);
             account.syscalls.add(&of_load.syscalls);
         }
+        // A batch that nobody could read explains as much as a batch can hold.
+        let records = self.undecodable.saturating_mul(MAX_RECORDS as u64);
+        account.records.explain(&undecodable(), records);
+        let syscalls = self.undecodable.saturating_mul(MAX_BATCH_BYTES as u64 / 2);
+        account.syscalls.explain(&undecodable(), syscalls);
         account
     }
 
@@ -265,135 +264,9 @@ impl Ledger {
         }
     }
 
-    /// Fields that changed since the last call.
-    pub fn changed(&mut self) -> Vec<Field> {
-        let gone = std::mem::take(&mut self.gone).into_iter().map(|name| (name, None));
-        let mut fields: Vec<Field> = gone.collect();
-        for part in std::mem::take(&mut self.changed) {
-            let field = match part {
-                Part::Numbers(id, stream, cpu) => self
-                    .loads
-                    .get(&id)
-                    .and_then(|load| load.streams.get(&(stream, cpu)))
-                    .map(|numbers| (numbers_field(id, stream, cpu), packed(numbers))),
-                Part::Counts(id) => self.loads.get(&id).map(|load| {
-                    let all = load.counts.iter().map(|(counter, count)| (*counter, *count));
-                    (counts_field(id), packed(&Counts(load.midway, all.collect())))
-                }),
-                Part::Past => Some(("l:past".to_owned(), packed(&(&self.past, self.dead_batches)))),
-            };
-            fields.extend(field.map(|(name, value)| (name, Some(value))));
-        }
-        fields
-    }
-
-    /// Makes [`Ledger::changed`] give everything: Redis lost what it had.
-    pub fn all_changed(&mut self) {
-        self.changed.insert(Part::Past);
-        for (id, load) in &self.loads {
-            self.changed.insert(Part::Counts(*id));
-            let streams = load.streams.keys();
-            self.changed
-                .extend(streams.map(|(stream, cpu)| Part::Numbers(*id, *stream, *cpu)));
-        }
-    }
-
-    /// Takes a field of the checkpoint back.
-    ///
-    /// # Errors
-    /// A field that this version did not write; nothing of it is used then.
-    pub fn restore(&mut self, field: &str, value: &[u8]) -> Result<(), CheckpointError> {
-        self.fresh = false;
-        let damaged = |cause: &str| CheckpointError {
-            field: ravn_shared::text::escape(field.as_bytes()),
-            cause: cause.to_owned(),
-        };
-        let parts: Vec<&str> = field.split(':').collect();
-        match parts.as_slice() {
-            ["l", "past"] => {
-                let (past, dead) = unpacked(value).ok_or_else(|| damaged("not the past's sums"))?;
-                (self.past, self.dead_batches) = (past, dead);
-            }
-            ["l", "c", id] => {
-                let id = hex(id).ok_or_else(|| damaged("no load in its name"))?;
-                let Counts(midway, counts) =
-                    unpacked(value).ok_or_else(|| damaged("not a load's counts"))?;
-                let load = self.load(id, false);
-                load.midway = midway;
-                load.counts.extend(counts);
-            }
-            ["l", "n", id, stream, cpu] => {
-                let name = (|| {
-                    let stream = Stream::try_from(stream.parse::<u8>().ok()?).ok()?;
-                    Some((hex(id)?, stream, cpu.parse::<u16>().ok()?))
-                })();
-                let (id, stream, cpu) = name.ok_or_else(|| damaged("no stream in its name"))?;
-                let mut numbers: Numbers =
-                    unpacked(value).ok_or_else(|| damaged("not a stream's numbers"))?;
-                if !numbers.restored() {
-                    return Err(damaged("numbers that contradict each other"));
-                }
-                *self
-                    .numbers(id, stream, cpu, 0)
-                    .ok_or_else(|| damaged("more streams than any host has"))? = numbers;
-            }
-            _ => return Err(damaged("no field of this version's ledger")),
-        }
-        Ok(())
-    }
-}
-
-impl Load {
-    fn account(&self, now_ns: u64) -> Account {
-        let mut account = Account::default();
-        for stream in Stream::ALL {
-            let side = match stream {
-                Stream::Sequence => &mut account.syscalls,
-                _ => &mut account.records,
-            };
-            side.add(&self.side(stream, now_ns));
-        }
-        account
-    }
-
-    /// The balance of one stream over all CPUs: counts by reason do not name a CPU.
-    fn side(&self, stream: Stream, now_ns: u64) -> Side {
-        let mut side = Side::default();
-        let (mut missing, mut settled) = (0, 0);
-        for cpu in self.streams.range((stream, 0)..=(stream, u16::MAX)) {
-            let tally = cpu.1.tally(stream, now_ns);
-            side.judged += tally.judged;
-            side.dead += tally.dead;
-            side.in_flight += tally.waiting;
-            missing += tally.missing;
-            settled += tally.settled;
-        }
-        let mut numbered = 0;
-        for (Counter(_, of, reason), count) in &self.counts {
-            let lost = count.now - count.base.min(count.now);
-            if *of == stream && lost > 0 {
-                let name = format!("{}.{}", stage(*reason), reason.name());
-                *side.lost.entry(name).or_default() += lost;
-                numbered += if reason.numbered() { lost } else { 0 };
-            }
-        }
-        // A count may be ahead of the gap that it explains: they are not read in one moment.
-        side.unexplained = settled.saturating_sub(numbered);
-        side.queued = missing.saturating_sub(numbered + side.unexplained);
-        side.produced = side.judged
-            + side.lost.values().sum::<u64>()
-            + side.queued
-            + side.in_flight
-            + side.dead
-            + side.unexplained;
-        side
-    }
-}
-
-impl Ledger {
     /// Cumulative sums for the window of 60 s.
-    fn snapshot(&self, now_ns: u64) -> super::window::Snapshot {
-        let mut snapshot = super::window::Snapshot::default();
+    fn snapshot(&self, now_ns: u64) -> Snapshot {
+        let mut snapshot = Snapshot::default();
         for load in self.loads.values() {
             for stream in Stream::ALL {
                 let side = load.side(stream, now_ns);
@@ -411,6 +284,10 @@ impl Ledger {
     }
 }
 
+fn undecodable() -> String {
+    format!("{}.{}", stage(Reason::Undecodable), Reason::Undecodable.name())
+}
+
 /// The collector numbers its own stream anew in each run.
 fn load_of(header: &Header<'_>, stream: Stream) -> u64 {
     if stream == Stream::Collector {
@@ -420,40 +297,3 @@ fn load_of(header: &Header<'_>, stream: Stream) -> u64 {
     }
 }
 
-/// Who counts a reason: `bpf/`, the collector, or the analyzer.
-const fn stage(reason: Reason) -> &'static str {
-    match reason {
-        Reason::Undecodable => "analyzer",
-        _ if of_the_kernel(reason) => "kernel",
-        _ => "collector",
-    }
-}
-
-const fn of_the_kernel(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::RingFull | Reason::ScratchFull | Reason::Recursion | Reason::Budget
-    )
-}
-
-fn numbers_field(id: u64, stream: Stream, cpu: u16) -> String {
-    format!("l:n:{id:x}:{}:{cpu}", stream as u8)
-}
-
-fn counts_field(id: u64) -> String {
-    format!("l:c:{id:x}")
-}
-
-fn hex(text: &str) -> Option<u64> {
-    u64::from_str_radix(text, 16).ok()
-}
-
-/// Writing numbers and maps into a `Vec` cannot fail; an empty value would be refused, and
-/// counted, when it is read.
-fn packed<T: Serialize>(value: &T) -> Vec<u8> {
-    rmp_serde::to_vec(value).unwrap_or_default()
-}
-
-fn unpacked<T: DeserializeOwned>(value: &[u8]) -> Option<T> {
-    rmp_serde::from_slice(value).ok()
-}

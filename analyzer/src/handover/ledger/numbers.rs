@@ -119,11 +119,11 @@ impl Numbers {
             .find(|mark| mark.0.saturating_add(SETTLE_NS) <= now_ns)
             .map_or(self.base, |mark| mark.1.max(self.base));
         Tally {
-            judged: self.judged.len().saturating_sub(self.dead),
+            judged: self.judged.count().saturating_sub(self.dead),
             dead: self.dead,
-            waiting: here.len().saturating_sub(self.judged.len()),
-            missing: (self.taken - self.base).saturating_sub(here.len()),
-            settled: (settled - self.base).saturating_sub(here.len_below(settled)),
+            waiting: here.count().saturating_sub(self.judged.count()),
+            missing: (self.taken - self.base).saturating_sub(here.count()),
+            settled: (settled - self.base).saturating_sub(here.count_below(settled)),
         }
     }
 

@@ -1,0 +1,117 @@
+//! The ledger in the checkpoint: `l:` fields, MessagePack.
+
+use ravn_shared::kind::Stream;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::load::{Count, Counter};
+use super::numbers::Numbers;
+use super::{Ledger, Part};
+use crate::checkpoint::{CheckpointError, Field};
+
+/// What a load's field holds: whether the ledger began in its middle, and its counts.
+#[derive(Serialize, Deserialize)]
+struct Counts(bool, Vec<(Counter, Count)>);
+
+impl Ledger {
+    /// Fields that changed since the last call.
+    pub fn changed(&mut self) -> Vec<Field> {
+        let gone = std::mem::take(&mut self.gone).into_iter().map(|name| (name, None));
+        let mut fields: Vec<Field> = gone.collect();
+        for part in std::mem::take(&mut self.changed) {
+            let field = match part {
+                Part::Numbers(id, stream, cpu) => self
+                    .loads
+                    .get(&id)
+                    .and_then(|load| load.streams.get(&(stream, cpu)))
+                    .map(|numbers| (numbers_field(id, stream, cpu), packed(numbers))),
+                Part::Counts(id) => self.loads.get(&id).map(|load| {
+                    let all = load.counts.iter().map(|(counter, count)| (*counter, *count));
+                    (counts_field(id), packed(&Counts(load.midway, all.collect())))
+                }),
+                Part::Past => Some(("l:past".to_owned(), packed(&(&self.past, self.undecodable, self.refused)))),
+            };
+            fields.extend(field.map(|(name, value)| (name, Some(value))));
+        }
+        fields
+    }
+
+    /// Makes [`Ledger::changed`] give everything: Redis lost what it had.
+    pub fn all_changed(&mut self) {
+        self.changed.insert(Part::Past);
+        for (id, load) in &self.loads {
+            self.changed.insert(Part::Counts(*id));
+            let streams = load.streams.keys();
+            self.changed
+                .extend(streams.map(|(stream, cpu)| Part::Numbers(*id, *stream, *cpu)));
+        }
+    }
+
+    /// Takes a field of the checkpoint back.
+    ///
+    /// # Errors
+    /// A field that this version did not write; nothing of it is used then.
+    pub fn restore(&mut self, field: &str, value: &[u8]) -> Result<(), CheckpointError> {
+        self.fresh = false;
+        let damaged = |cause: &str| CheckpointError {
+            field: ravn_shared::text::escape(field.as_bytes()),
+            cause: cause.to_owned(),
+        };
+        let parts: Vec<&str> = field.split(':').collect();
+        match parts.as_slice() {
+            ["l", "past"] => {
+                (self.past, self.undecodable, self.refused) =
+                    unpacked(value).ok_or_else(|| damaged("not the past's sums"))?;
+            }
+            ["l", "c", id] => {
+                let id = hex(id).ok_or_else(|| damaged("no load in its name"))?;
+                let Counts(midway, counts) =
+                    unpacked(value).ok_or_else(|| damaged("not a load's counts"))?;
+                let load = self.load(id, false);
+                load.midway = midway;
+                load.counts.extend(counts);
+            }
+            ["l", "n", id, stream, cpu] => {
+                let name = (|| {
+                    let stream = Stream::try_from(stream.parse::<u8>().ok()?).ok()?;
+                    Some((hex(id)?, stream, cpu.parse::<u16>().ok()?))
+                })();
+                let (id, stream, cpu) = name.ok_or_else(|| damaged("no stream in its name"))?;
+                let mut numbers: Numbers =
+                    unpacked(value).ok_or_else(|| damaged("not a stream's numbers"))?;
+                if !numbers.restored() {
+                    return Err(damaged("numbers that contradict each other"));
+                }
+                *self
+                    .numbers(id, stream, cpu, 0)
+                    .ok_or_else(|| damaged("more streams than any host has"))? = numbers;
+            }
+            _ => return Err(damaged("no field of this version's ledger")),
+        }
+        Ok(())
+    }
+}
+
+/// The field of one stream.
+pub fn numbers_field(id: u64, stream: Stream, cpu: u16) -> String {
+    format!("l:n:{id:x}:{}:{cpu}", stream as u8)
+}
+
+/// The field of a load's counts.
+pub fn counts_field(id: u64) -> String {
+    format!("l:c:{id:x}")
+}
+
+fn hex(text: &str) -> Option<u64> {
+    u64::from_str_radix(text, 16).ok()
+}
+
+/// Writing numbers and maps into a `Vec` cannot fail; an empty value would be refused, and
+/// counted, when it is read.
+fn packed<T: Serialize>(value: &T) -> Vec<u8> {
+    rmp_serde::to_vec(value).unwrap_or_default()
+}
+
+fn unpacked<T: DeserializeOwned>(value: &[u8]) -> Option<T> {
+    rmp_serde::from_slice(value).ok()
+}
