@@ -1,186 +1,329 @@
-//! Stand-in for the judge, overwritten at merge: counts records, and each exec of a memfd is an alert.
-#![allow(missing_docs, clippy::unused_self, clippy::needless_pass_by_value)]
+//! From records to one word: the process table, rules, incidents, alerts.
+//!
+//! Pure and synchronous: no Redis, no clock, no files but rules. All times are CLOCK_BOOTTIME
+//! nanoseconds and are passed in. [`Judge::observe`] is the hot path. Whoever drives it
+//! publishes [`Judge::take_alerts`] and stores [`Judge::changed`] in one transaction; after
+//! [`Judge::restore`] the same records give the same levels and the same alerts.
 
-use std::path::Path;
+mod board;
+mod bounded;
+mod builtin;
+mod desk;
+mod facts;
+mod hash;
+pub mod image;
+mod incident;
+mod notice;
+mod ocsf;
+mod process;
+mod rules;
+mod state;
+mod strike;
+mod summary;
+mod table;
+mod view;
+mod written;
 
-use ravn_shared::event::{Event, Record, exec_flags};
-use serde::Serialize;
+#[cfg(test)]
+mod tests;
 
-use crate::checkpoint::{CheckpointError, Field};
-use crate::verdict::{Level, Mode, Surprise};
+use std::sync::Arc;
 
-#[derive(Debug)]
-pub struct RuleSet;
+use ravn_shared::event::{Event, Record};
 
-impl RuleSet {
-    pub fn load(_dir: Option<&Path>) -> anyhow::Result<Self> {
-        Ok(Self)
-    }
-    pub fn version(&self) -> String {
-        "stand-in".to_owned()
-    }
-    pub fn len(&self) -> usize {
-        0
-    }
-    pub fn is_empty(&self) -> bool {
-        true
-    }
-}
+use board::Board;
+use bounded::Bounded;
+pub use desk::Alert;
+use desk::Desk;
+use facts::Facts;
+use incident::MODEL;
+pub use notice::{Context, Losses, Notice, NoticeKind};
+pub use rules::{Category, Rule, RuleSet, Severity, Tier};
+use state::Clock;
+use strike::Hit;
+use table::Table;
+pub use view::{IncidentView, ProcessView, Standing};
+use written::Writers;
 
+use crate::verdict::{Level, ProcessId, Surprise};
+
+/// Most things that the host has shown before and that are remembered.
+const SEEN: usize = 16_384;
+/// The entry point of what concerns the sensor and no process.
+const SENSOR: ProcessId = ProcessId {
+    tgid: 0,
+    start_ns: 0,
+};
+/// Alerts on blindness stand apart: they are no evidence.
+const BLIND: ProcessId = ProcessId {
+    tgid: 0,
+    start_ns: 1,
+};
+
+/// What a judge is made of.
 #[derive(Debug)]
 pub struct Setup {
+    /// Name of the host.
     pub host: String,
+    /// The kernel's boot id.
     pub boot_id: [u8; 16],
+    /// The rules.
     pub rules: RuleSet,
+    /// Most processes that are kept; 0 for the default of 65,536.
     pub processes: usize,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Losses {
-    pub essential: u64,
-    pub records: f64,
-    pub syscalls: f64,
-}
-
-#[derive(Clone, Debug)]
-pub struct Notice {
-    pub kind: NoticeKind,
-    pub detail: String,
-    pub key: u64,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub enum NoticeKind {
-    ForgedBatch,
-    Undecodable,
-    DeadLetter,
-    TwoBoots,
-}
-
-#[derive(Clone, Debug, Default)]
-pub struct Context {
-    pub mode: Mode,
-    pub model: String,
-    pub lost: u64,
-}
-
-#[derive(Clone, Debug, Default)]
-pub struct Standing {
-    pub level: Level,
-    pub score: f64,
-    pub score_now: f64,
-    pub peak: f64,
-    pub since_ms: i64,
-    pub reason: String,
-    pub incident: Option<String>,
-}
-
-#[derive(Clone, Debug)]
-pub struct Alert {
-    pub body: String,
-    pub id: String,
-    pub host: String,
-}
-
-impl Alert {
-    pub fn fields(&self) -> [(&'static str, String); 3] {
-        [
-            ("body", self.body.clone()),
-            ("id", self.id.clone()),
-            ("host", self.host.clone()),
-        ]
-    }
-}
-
-#[derive(Debug, Serialize)]
-pub struct ProcessView {
-    pub tgid: u32,
-}
-
-#[derive(Debug, Serialize)]
-pub struct IncidentView {
-    pub id: String,
-}
-
+/// The judge of one host.
 #[derive(Debug)]
 pub struct Judge {
-    setup: Setup,
-    count: u64,
-    score: f64,
-    dirty: bool,
-    alerts: Vec<Alert>,
+    host: String,
+    boot: String,
+    rules: Arc<RuleSet>,
+    context: Context,
+    table: Table,
+    writers: Writers,
+    /// Digests of what was seen; with the incident in which it was new, as long as that is open.
+    seen: Bounded<u64, Option<ProcessId>>,
+    board: Board,
+    desk: Desk,
+    clock: Clock,
+    clock_stored: Clock,
+    standing: Standing,
+    hits: Vec<Hit>,
 }
 
 impl Judge {
+    /// A judge that knows nothing yet.
     pub fn new(setup: Setup) -> Self {
-        Self {
-            setup,
-            count: 0,
-            score: 0.0,
-            dirty: true,
-            alerts: Vec::new(),
-        }
+        let most = match setup.processes {
+            0 => table::MOST,
+            most => most,
+        };
+        let mut judge = Self {
+            host: setup.host,
+            boot: setup.boot_id.iter().map(|byte| format!("{byte:02x}")).collect(),
+            rules: Arc::new(setup.rules),
+            context: Context::default(),
+            table: Table::new(most),
+            writers: Writers::new(),
+            seen: Bounded::new(SEEN),
+            board: Board::default(),
+            desk: Desk::default(),
+            clock: Clock::default(),
+            clock_stored: Clock::default(),
+            standing: Standing {
+                level: Level::Low,
+                score: 0.0,
+                score_now: 0.0,
+                peak: 0.0,
+                since_ms: 0,
+                reason: String::new(),
+                incident: None,
+            },
+            hits: Vec::new(),
+        };
+        judge.settle();
+        judge
     }
+
+    /// Other rules from now on; what is judged stays judged.
     pub fn set_rules(&mut self, rules: RuleSet) {
-        self.setup.rules = rules;
+        self.rules = Arc::new(rules);
     }
-    pub fn set_context(&mut self, _context: Context) {}
-    pub fn observe(&mut self, record: &Record<'_>, _clock_offset_ns: i64) {
-        self.count += 1;
-        self.dirty = true;
-        if let Event::Exec(exec) = &record.event
-            && exec.flags & exec_flags::MEMFD != 0
-        {
-            self.score = 90.0;
-            let id = format!("{}-{}", record.cpu, record.n);
-            self.alerts.push(Alert {
-                body: format!("{{\"metadata\":{{\"uid\":\"{id}\"}},\"count\":{}}}", self.count),
-                id,
-                host: self.setup.host.clone(),
-            });
+
+    /// What takes part in judging, for alerts to say.
+    pub fn set_context(&mut self, context: Context) {
+        self.context = context;
+    }
+
+    /// One record, on arrival, once. `clock_offset_ns` leads from its time to the time of day.
+    /// Chunks and unknown kinds are passed over.
+    pub fn observe(&mut self, record: &Record<'_>, clock_offset_ns: i64) {
+        if matches!(record.event, Event::Chunk(_) | Event::Unknown { .. }) {
+            return;
         }
+        self.clock.offset_ns = clock_offset_ns;
+        self.clock.now_ns = self.clock.now_ns.max(record.time_ns);
+        let (id, change) = self.table.take(record);
+        let Some(process) = self.table.get(id) else {
+            return;
+        };
+        let facts = Facts {
+            record,
+            process,
+            table: &self.table,
+            writers: &self.writers,
+            change,
+        };
+        let (rules, hits) = (&self.rules, &mut self.hits);
+        rules.judge(&facts, |at| hits.push(Hit::of(at, rules, &facts)));
+        self.writers.take(record, process, &self.table);
+        if self.hits.is_empty() {
+            return;
+        }
+        for hit in std::mem::take(&mut self.hits) {
+            self.strike(id, hit);
+        }
+        self.settle();
     }
-    pub fn surprise(&mut self, _surprise: Surprise, _now_ns: u64) {}
-    pub fn losses(&mut self, _losses: Losses, _now_ns: u64) {}
-    pub fn notice(&mut self, _notice: Notice, _now_ns: u64) {}
-    pub fn tick(&mut self, _now_ns: u64) {}
+
+    /// The model's word on a process, whenever it moved.
+    pub fn surprise(&mut self, surprise: Surprise, now_ns: u64) {
+        self.clock.now_ns = self.clock.now_ns.max(now_ns);
+        self.surprised(&surprise);
+        self.settle();
+    }
+
+    /// Losses of the last 60 seconds; sets or lifts `blind`.
+    pub fn losses(&mut self, losses: Losses, now_ns: u64) {
+        self.clock.now_ns = self.clock.now_ns.max(now_ns);
+        self.blinded(losses);
+        self.settle();
+    }
+
+    /// The sensor itself must be alerted on.
+    pub fn notice(&mut self, notice: Notice, now_ns: u64) {
+        self.clock.now_ns = self.clock.now_ns.max(now_ns);
+        self.noticed(&notice);
+        self.settle();
+    }
+
+    /// Time passes: scores decay, incidents close, ended processes are forgotten. To be called
+    /// at least once a second.
+    pub fn tick(&mut self, now_ns: u64) {
+        self.clock.now_ns = self.clock.now_ns.max(now_ns);
+        self.table.forget(self.clock.now_ns);
+        for entry in self.board.pass(self.clock.now_ns) {
+            self.closed(entry);
+        }
+        self.settle();
+    }
+
+    /// The word.
     pub fn level(&self) -> Level {
-        Level::of(self.score)
+        self.standing.level
     }
+
+    /// The word with its reasons.
     pub fn score(&self) -> Standing {
-        Standing {
-            level: self.level(),
-            score: self.score,
-            score_now: self.score,
-            reason: format!("{} records", self.count),
-            ..Standing::default()
-        }
+        self.standing.clone()
     }
+
+    /// Alerts made since the last call.
     pub fn take_alerts(&mut self) -> Vec<Alert> {
-        std::mem::take(&mut self.alerts)
+        self.desk.take()
     }
-    pub fn changed(&mut self) -> Vec<Field> {
-        if !std::mem::take(&mut self.dirty) {
-            return Vec::new();
-        }
-        let value = format!("{} {}", self.count, self.score);
-        vec![("j:standin".to_owned(), Some(value.into_bytes()))]
+
+    /// Alerts that the storm brake held back, by rule.
+    pub fn held_alerts(&self) -> Vec<(String, u64)> {
+        self.desk.held().map(|(rule, held)| (rule.to_owned(), held)).collect()
     }
-    pub fn restore(&mut self, field: &str, value: &[u8]) -> Result<(), CheckpointError> {
-        let parsed = str::from_utf8(value).ok().and_then(|text| {
-            let (count, score) = text.split_once(' ')?;
-            Some((count.parse().ok()?, score.parse().ok()?))
+
+    /// Number of processes in the table.
+    pub fn process_count(&self) -> usize {
+        self.table.len()
+    }
+
+    /// The processes that most speaks against, worst first.
+    pub fn processes(&self, most: usize) -> Vec<ProcessView> {
+        let now_ns = self.clock.now_ns;
+        let mut views: Vec<ProcessView> = self
+            .table
+            .iter()
+            .filter(|process| process.suspect || process.model_score > 0.0)
+            .map(|process| {
+                let incident = self.board.get(process.entry).filter(|it| it.open && process.suspect);
+                let mut cmdline = process.command_line();
+                if let Some((end, _)) = cmdline.char_indices().nth(256) {
+                    cmdline.truncate(end);
+                }
+                ProcessView {
+                    tgid: process.id.tgid,
+                    start_ns: process.id.start_ns,
+                    exe: process.program(),
+                    cmdline,
+                    uid: process.uid,
+                    score: ocsf::round(incident.map_or(process.model_score, |it| it.score_at(now_ns))),
+                    model_score: ocsf::round(process.model_score),
+                    reason: incident
+                        .and_then(|it| {
+                            let own = it.evidence.values().filter(|one| one.process == process.id);
+                            own.max_by(|a, b| a.worth.total_cmp(&b.worth))
+                        })
+                        .map(|one| one.title.clone())
+                        .unwrap_or_default(),
+                }
+            })
+            .collect();
+        views.sort_by(|a, b| {
+            (b.score.total_cmp(&a.score)).then(a.start_ns.cmp(&b.start_ns)).then(a.tgid.cmp(&b.tgid))
         });
-        (self.count, self.score) = parsed.ok_or_else(|| CheckpointError {
-            field: field.to_owned(),
-            cause: "not two numbers".to_owned(),
-        })?;
-        Ok(())
+        views.truncate(most);
+        views
     }
-    pub fn processes(&self, _most: usize) -> Vec<ProcessView> {
-        Vec::new()
-    }
+
+    /// Open incidents, worst first.
     pub fn incidents(&self) -> Vec<IncidentView> {
-        Vec::new()
+        let (now_ns, offset_ns) = (self.clock.now_ns, self.clock.offset_ns);
+        let mut views: Vec<IncidentView> = self
+            .board
+            .opened()
+            .map(|incident| {
+                let score = incident.score_at(now_ns);
+                IncidentView {
+                    id: incident.id.clone(),
+                    level: Level::of(score),
+                    score: ocsf::round(score),
+                    peak: ocsf::round(incident.peak),
+                    since_ms: ocsf::millis(incident.opened_ns, offset_ns),
+                    last_ms: ocsf::millis(incident.last_ns, offset_ns),
+                    tgid: incident.entry.tgid,
+                    reason: strike::sentence(incident),
+                    rules: incident
+                        .evidence
+                        .iter()
+                        .map(|(rule, one)| (rule.clone(), one.count))
+                        .collect(),
+                }
+            })
+            .collect();
+        views.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.id.cmp(&b.id)));
+        views
+    }
+
+    /// Brings the word in line with incidents, time and losses.
+    fn settle(&mut self) {
+        let level = self.stand();
+        if level != self.clock.level || self.clock.since_ns == 0 {
+            self.clock.level = level;
+            self.clock.since_ns = self.clock.now_ns;
+            self.standing.since_ms = ocsf::millis(self.clock.since_ns, self.clock.offset_ns);
+        }
+    }
+
+    /// Shows how things stand, and returns the word.
+    fn stand(&mut self) -> Level {
+        let now_ns = self.clock.now_ns;
+        let worst = self.board.worst(now_ns);
+        let score = worst.map_or(0.0, |(_, score)| score);
+        let mut level = Level::of(score);
+        let mut reason = match worst {
+            Some((incident, _)) => strike::sentence(incident),
+            None => "nothing speaks against any process".to_owned(),
+        };
+        if let Some(why) = self.clock.losses.blind() {
+            reason = if level > Level::Low { format!("{reason}; {why}") } else { why };
+            level = level.max(Level::Medium);
+        }
+        self.standing = Standing {
+            level,
+            score: ocsf::round(score),
+            score_now: ocsf::round(worst.map_or(0.0, |(it, _)| it.score_unheld(now_ns))),
+            peak: ocsf::round(worst.map_or(0.0, |(it, _)| it.peak)),
+            since_ms: ocsf::millis(self.clock.since_ns, self.clock.offset_ns),
+            reason,
+            incident: worst.map(|(it, _)| it.id.clone()),
+        };
+        level
     }
 }

@@ -1,0 +1,306 @@
+//! What rules see of a record: the fields of Sigma, and the kernel's facts as `Ravn.*`.
+//!
+//! `docs/rules.md` lists the fields. Nothing is built until a rule asks for it.
+
+use std::borrow::Cow;
+
+use ravn_shared::event::{Event as What, Record, Socket, exec_flags};
+use rsigma_eval::{Event, EventValue};
+
+use super::image;
+use super::process::Process;
+use super::summary::{absolute, address};
+use super::table::{Change, Table};
+use super::written::{Written, Writers};
+
+/// A record with everything around it.
+pub struct Facts<'a> {
+    /// The record.
+    pub record: &'a Record<'a>,
+    /// Whose it is, after the record.
+    pub process: &'a Process,
+    /// All others.
+    pub table: &'a Table,
+    /// Who wrote which file.
+    pub writers: &'a Writers,
+    /// What the record changed.
+    pub change: Change,
+}
+
+type Value<'a> = Option<EventValue<'a>>;
+
+fn text(bytes: &[u8]) -> Value<'_> {
+    (!bytes.is_empty()).then(|| EventValue::Str(String::from_utf8_lossy(bytes)))
+}
+
+fn owned(bytes: Vec<u8>) -> Value<'static> {
+    let text = String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+    (!text.is_empty()).then_some(EventValue::Str(Cow::Owned(text)))
+}
+
+fn number(value: impl Into<i64>) -> Value<'static> {
+    Some(EventValue::Int(value.into()))
+}
+
+fn yes(value: bool) -> Value<'static> {
+    Some(EventValue::Bool(value))
+}
+
+/// Arguments as one line, as they are: rules match bytes that people wrote, not escapes.
+fn line(argv: &[u8]) -> Value<'static> {
+    let trimmed = argv.strip_suffix(b"\0").unwrap_or(argv);
+    owned(trimmed.iter().map(|byte| if *byte == 0 { b' ' } else { *byte }).collect())
+}
+
+fn user(uid: u32) -> Value<'static> {
+    Some(EventValue::Str(if uid == 0 {
+        Cow::Borrowed("root")
+    } else {
+        Cow::Owned(uid.to_string())
+    }))
+}
+
+impl<'a> Facts<'a> {
+    fn parent(&self) -> Option<&'a Process> {
+        self.table.ancestors(self.process, 1).next()
+    }
+
+    fn argv(&self) -> &'a [u8] {
+        match &self.record.event {
+            What::Exec(exec) => exec.argv,
+            _ => &self.process.argv,
+        }
+    }
+
+    fn socket(&self) -> Option<&'a Socket<'a>> {
+        match &self.record.event {
+            What::Connect(socket) | What::Accept(socket) | What::Bind(socket)
+            | What::Listen(socket) => Some(socket),
+            What::DupSocket(dup) => Some(&dup.socket),
+            _ => None,
+        }
+    }
+
+    /// The file that the record is about: what was opened, the new name, what was removed.
+    pub fn file(&self) -> Option<Cow<'a, [u8]>> {
+        Some(match &self.record.event {
+            What::Open(open) => Cow::Borrowed(open.path),
+            What::Unlink(file) if file.resolved => Cow::Borrowed(file.path),
+            What::Unlink(file) => Cow::Owned(absolute(file)),
+            What::Rename(rename) => Cow::Owned(absolute(&rename.to)),
+            What::Chmod(chmod) => Cow::Owned(absolute(&chmod.file)),
+            _ => return None,
+        })
+    }
+
+    /// The other end of the connection that the record is about.
+    pub fn remote(&self) -> Option<(std::net::IpAddr, u16)> {
+        if let What::Exec(exec) = &self.record.event {
+            return Some((address(exec.stdio_peer)?, exec.stdio_peer_port));
+        }
+        let socket = self.socket()?;
+        Some((address(socket.remote)?, socket.remote_port))
+    }
+
+    /// The process that a ptrace call is aimed at, if it is in the table.
+    fn target(&self) -> Option<&'a Process> {
+        match &self.record.event {
+            What::Ptrace(call) => self.table.by_tgid(call.target),
+            _ => None,
+        }
+    }
+
+    fn writer(&self) -> Option<&'a Written> {
+        let What::Exec(exec) = &self.record.event else {
+            return None;
+        };
+        let memfd = exec.flags & exec_flags::MEMFD != 0;
+        self.writers.of(if memfd { None } else { Some(exec.dev) }, exec.ino)
+    }
+
+    /// The program that a shell's `-c` begins with, or the first argument that is no option.
+    fn command(&self) -> Vec<u8> {
+        let argument = self.argv().split(|byte| *byte == 0).skip(1).find(|argument| {
+            !argument.is_empty() && !argument.starts_with(b"-")
+        });
+        let word = argument.unwrap_or_default();
+        let word = word.trim_ascii_start();
+        let end = word
+            .iter()
+            .position(|byte| !byte.is_ascii_alphanumeric() && !b"/._-+".contains(byte));
+        word[..end.unwrap_or(word.len()).min(128)].to_vec()
+    }
+
+    fn plain(&self, path: &str) -> Value<'a> {
+        let process = self.process;
+        match path {
+            "Image" => text(&process.exe),
+            "CommandLine" => line(self.argv()),
+            "CurrentDirectory" => text(&process.cwd),
+            "User" => user(process.uid),
+            "ProcessId" => number(process.id.tgid),
+            "ParentProcessId" => number(process.parent.tgid),
+            "ParentImage" => text(&self.parent()?.exe),
+            "ParentCommandLine" => line(&self.parent()?.argv),
+            "ParentUser" => user(self.parent()?.uid),
+            "TargetFilename" => match self.file()? {
+                Cow::Borrowed(path) => text(path),
+                Cow::Owned(path) => owned(path),
+            },
+            "SourceFilename" => match &self.record.event {
+                What::Rename(rename) => owned(absolute(&rename.from)),
+                _ => None,
+            },
+            "DestinationIp" => Some(EventValue::Str(self.remote()?.0.to_string().into())),
+            "DestinationPort" => number(self.remote()?.1),
+            "SourceIp" => Some(EventValue::Str(address(self.socket()?.local)?.to_string().into())),
+            "SourcePort" => number(self.socket()?.local_port),
+            "Initiated" => yes(matches!(self.record.event, What::Connect(_))),
+            "Protocol" => Some(EventValue::Str(Cow::Borrowed(match self.socket()?.protocol {
+                6 => "tcp",
+                17 => "udp",
+                _ => "other",
+            }))),
+            _ => None,
+        }
+    }
+
+    fn of_process(&self, name: &str) -> Value<'a> {
+        let process = self.process;
+        let exec = match &self.record.event {
+            What::Exec(exec) => Some(exec),
+            _ => None,
+        };
+        let flag = |bits: u32| yes(exec.is_some_and(|exec| exec.flags & bits != 0));
+        match name {
+            "ImageGone" => flag(exec_flags::DELETED | exec_flags::MEMFD),
+            "Memfd" => flag(exec_flags::MEMFD),
+            "Deleted" => flag(exec_flags::DELETED),
+            "Setuid" => flag(exec_flags::SECURE),
+            "ImagePackaged" => yes(image::packaged(&process.exe)),
+            "ImageInstalled" => yes(image::installed(&process.exe)),
+            "ImageOpenToAll" => yes(image::open_to_all(&process.exe)),
+            "ImageWriter" => text(&self.writer()?.exe),
+            "ImageWriterNetwork" => yes(self.writer().is_some_and(|by| by.network || by.server)),
+            "ImageWriterTrusted" => yes(self.writer().is_some_and(|by| by.trusted)),
+            "ImageWriterRuntime" => yes(self.writer().is_some_and(|by| by.runtime)),
+            "WrittenByUntrusted" => yes(self.writer().is_some_and(|by| !by.trusted)),
+            "Script" => text(&process.script),
+            "Shell" => yes(image::shell(&process.exe, self.argv())),
+            "Interpreter" => yes(image::interpreter(&process.exe)),
+            "StdioSocket" => yes(process.sockets != 0),
+            "StdioBoth" => yes(process.sockets & 1 != 0 && process.sockets & 6 != 0),
+            "StdioJoined" => yes(self.change.stdio_both),
+            "StdioPeer" => Some(EventValue::Str(self.remote()?.0.to_string().into())),
+            "StdioPeerPort" => number(self.remote()?.1),
+            "ForOthers" => yes(self.parent().is_some_and(|parent| {
+                image::listens_for_others(parent.id.tgid, &parent.exe)
+            })),
+            "Server" => Some(EventValue::Str(process.server.as_ref()?.0.name().into())),
+            "ServerImage" => Some(EventValue::Str(Cow::Borrowed(&process.server.as_ref()?.1))),
+            "Container" => yes(process.container),
+            "Trusted" => yes(self.table.trusted(process)),
+            "Tty" => yes(process.tty != 0),
+            "LoggedIn" => yes(process.loginuid != u32::MAX),
+            "LoginUid" if process.loginuid == u32::MAX => Some(EventValue::Null),
+            "LoginUid" => number(process.loginuid),
+            "Session" => number(process.session),
+            "Uid" => number(process.uid),
+            "Euid" => number(process.euid),
+            "GainedRoot" => yes(self.change.gained_root),
+            "Command" => owned(self.command()),
+            "EmptyArgv" => yes(self.argv().iter().all(|byte| *byte == 0)),
+            "KernelThreadName" => {
+                let first = self.argv().split(|byte| *byte == 0).next().unwrap_or_default();
+                yes(first.len() > 2 && first.starts_with(b"[") && first.ends_with(b"]"))
+            }
+            "Ancestors" => Some(EventValue::Array(
+                self.table
+                    .ancestors(process, 32)
+                    .filter_map(|ancestor| text(&ancestor.exe))
+                    .collect(),
+            )),
+            _ => None,
+        }
+    }
+
+    fn of_event(&self, name: &str) -> Value<'a> {
+        match (&self.record.event, name) {
+            (What::Open(open), "Created") => yes(open.created),
+            (What::Open(open), "Mode") => number(open.mode),
+            (What::Open(open), "Truncates") => {
+                yes(open.flags & libc::O_TRUNC.cast_unsigned() != 0)
+            }
+            (What::Chmod(chmod), "Mode") => number(chmod.mode),
+            (What::Chmod(chmod), "SetuidBit") => yes(chmod.mode & 0o4000 != 0),
+            (What::Unlink(file), "Resolved") => yes(file.resolved),
+            (What::Rename(rename), "Resolved") => yes(rename.to.resolved),
+            (What::Chmod(chmod), "Resolved") => yes(chmod.file.resolved),
+            (_, "TargetPackaged") => yes(image::packaged(&self.file()?)),
+            (_, "TargetInstalled") => yes(image::installed(&self.file()?)),
+            (_, "Loopback") => yes(self.remote()?.0.is_loopback()),
+            (What::Ptrace(call), "Request") => number(i64::try_from(call.request).unwrap_or(-1)),
+            // ATTACH, SEIZE; POKETEXT, POKEDATA, POKEUSER; SETREGS, SETFPREGS, SETREGSET.
+            (What::Ptrace(call), "Injects") => yes(call.ret >= 0
+                && matches!(call.request, 4 | 5 | 6 | 13 | 15 | 16 | 0x4205 | 0x4206)),
+            (What::Ptrace(call), "TargetPid") => number(call.target),
+            (What::Ptrace(_), "TargetImage") => text(&self.target()?.exe),
+            (What::Ptrace(_), "TargetSensor") => {
+                yes(self.target().is_some_and(|target| image::sensor(&target.exe)))
+            }
+            (What::Ptrace(_), "TargetOwn") => yes(self.target().is_some_and(|target| {
+                target.id == self.process.id
+                    || self.table.ancestors(target, 64).any(|at| at.id == self.process.id)
+            })),
+            (What::Ptrace(_), "TargetSameImage") => yes(self.target().is_some_and(|target| {
+                !target.exe.is_empty()
+                    && target.uid == self.process.uid
+                    && image::base(&target.exe) == image::base(&self.process.exe)
+            })),
+            (What::Memfd(memfd), "Name") => text(memfd.name),
+            (What::Module(module), "Module") => text(module.name),
+            // 175 init_module, 176 delete_module, 313 finit_module.
+            (What::Module(module), "Loads") => yes(module.ret == 0 && module.syscall != 176),
+            (What::Module(module), "FromMemory") => yes(module.syscall == 175),
+            (What::Bpf(bpf), "BpfCommand") => number(bpf.command),
+            (What::Bpf(bpf), "ObjectType") => number(bpf.object_type),
+            (What::Mount(mount), "Source") => text(mount.source),
+            (What::Mount(mount), "Target") => text(mount.target),
+            (What::Mount(mount), "FsType") => text(mount.fstype),
+            (What::Bpf(bpf), "Result") => number(bpf.ret),
+            (What::Mount(mount), "Result") => number(mount.ret),
+            (What::Ptrace(call), "Result") => number(call.ret),
+            (What::Connect(socket), "Result") => number(socket.ret),
+            _ => None,
+        }
+    }
+}
+
+impl Event for Facts<'_> {
+    fn get_field(&self, path: &str) -> Option<EventValue<'_>> {
+        match path.strip_prefix("Ravn.") {
+            Some(name) => self.of_event(name).or_else(|| self.of_process(name)),
+            None => self.plain(path),
+        }
+    }
+
+    fn any_string_value(&self, pred: &dyn Fn(&str) -> bool) -> bool {
+        self.all_string_values().iter().any(|value| pred(value))
+    }
+
+    fn all_string_values(&self) -> Vec<Cow<'_, str>> {
+        ["Image", "CommandLine", "CurrentDirectory", "TargetFilename", "SourceFilename"]
+            .into_iter()
+            .filter_map(|field| match self.get_field(field) {
+                Some(EventValue::Str(text)) => Some(text),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Of no use here: no correlation rule is loaded, and no rule embeds its event.
+    fn to_json(&self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
+}

@@ -1,0 +1,428 @@
+//! Every process of the host that records told of, bounded.
+
+use std::collections::{BTreeSet, HashMap};
+
+use ravn_shared::event::{Creds, Event, Fork, Record};
+
+use super::process::{CAP_SETUID, Happening, Process};
+use super::{summary, image};
+use crate::checkpoint::{CheckpointError, Field};
+use crate::verdict::ProcessId;
+
+/// Most processes that are kept.
+pub const MOST: usize = 65_536;
+/// Above this many, a process keeps fewer last events and less of its arguments.
+const CROWD: usize = 8_192;
+/// An ended process without children or suspicion is kept this long, for records that come late.
+const LINGER_NS: u64 = 10_000_000_000;
+/// An ended one that something speaks against is kept this long.
+const SUSPECT_NS: u64 = 300_000_000_000;
+/// The record of an exec is at most this much behind those of other rings.
+const EXEC_LATE_NS: u64 = 2_000_000_000;
+/// Larger values are no process of ours.
+const MOST_VALUE: usize = 64 * 1024;
+
+/// The process table.
+#[derive(Debug)]
+pub struct Table {
+    most: usize,
+    all: HashMap<ProcessId, Process>,
+    /// The youngest process of a number.
+    living: HashMap<u32, u64>,
+    exited: BTreeSet<(u64, ProcessId)>,
+    dirty: Vec<ProcessId>,
+    gone: Vec<ProcessId>,
+    /// Time of the first record: who began later was forked under our eyes.
+    pub began_ns: u64,
+}
+
+/// What a record changed that rules want to know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// The process holds uid 0 now and had no known way to it.
+    pub gained_root: bool,
+    /// A second standard descriptor became a socket: input and an output are one now.
+    pub stdio_both: bool,
+}
+
+impl Table {
+    /// An empty table of at most `most` processes.
+    pub fn new(most: usize) -> Self {
+        Self {
+            most,
+            all: HashMap::new(),
+            living: HashMap::new(),
+            exited: BTreeSet::new(),
+            dirty: Vec::new(),
+            gone: Vec::new(),
+            began_ns: 0,
+        }
+    }
+
+    /// A process by its id.
+    pub fn get(&self, id: ProcessId) -> Option<&Process> {
+        self.all.get(&id)
+    }
+
+    /// The youngest process of a number.
+    pub fn by_tgid(&self, tgid: u32) -> Option<&Process> {
+        let start_ns = *self.living.get(&tgid)?;
+        self.get(ProcessId { tgid, start_ns })
+    }
+
+    /// Every process, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Process> {
+        self.all.values()
+    }
+
+    /// Number of processes.
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Whether the trusted change that a process is part of still runs.
+    pub fn trusted(&self, process: &Process) -> bool {
+        process.trust.is_some_and(|root| {
+            root == process.id || self.get(root).is_some_and(|found| found.exited_ns.is_none())
+        })
+    }
+
+    /// Ancestors by creation, nearest first, at most `most`.
+    pub fn ancestors<'t>(&'t self, process: &Process, most: usize) -> impl Iterator<Item = &'t Process> {
+        let first = self.get(process.parent).filter(|found| found.id != process.id);
+        std::iter::successors(first, |at| {
+            self.get(at.parent).filter(|found| found.id != at.id)
+        })
+        .take(most)
+    }
+
+    /// Takes in what a record says of processes; afterwards its own process is in the table.
+    pub fn take(&mut self, record: &Record<'_>) -> (ProcessId, Change) {
+        if self.began_ns == 0 {
+            self.began_ns = record.time_ns;
+        }
+        let task = &record.task;
+        let id = ProcessId {
+            tgid: task.tgid,
+            start_ns: task.start_ns,
+        };
+        if !self.all.contains_key(&id) {
+            let mut process = Process::of_task(task);
+            // The record overtook that of the fork, which travels in another batch.
+            if id.start_ns >= self.began_ns
+                && let Some(parent) = self.all.get(&process.parent)
+            {
+                process.inherit(parent);
+            } else if image::boundary(task.parent_tgid, b"", b"", 0) {
+                process.entry = id;
+            }
+            self.add(process);
+        }
+        let crowded = self.all.len() > CROWD;
+        let mut change = Change::default();
+        if let Event::Fork(fork) = &record.event
+            && !fork.thread
+        {
+            self.fork(id, fork, record);
+        }
+        let Some(process) = self.all.get_mut(&id) else {
+            return (id, change);
+        };
+        if process.comm != task.comm {
+            process.comm.clear();
+            process.comm.extend_from_slice(task.comm);
+        }
+        process.cgroup_id = task.cgroup_id;
+        process.gid = task.gid;
+        process.uid = task.uid;
+        match &record.event {
+            Event::Exec(exec) => {
+                let most = if crowded { 256 } else { 1024 };
+                change.gained_root = process.exec(exec, most, record.time_ns);
+            }
+            Event::Creds(creds) if creds.ret == 0 => credentials(process, creds),
+            Event::DupSocket(dup) if (0..3).contains(&dup.new_fd) => {
+                let inet = matches!(dup.socket.family, 2 | 10) && !dup.socket.remote.is_empty();
+                let bit = 1 << dup.new_fd;
+                process.sockets = if inet { process.sockets | bit } else { process.sockets & !bit };
+                change.stdio_both = inet && process.sockets & 1 != 0 && process.sockets & 6 != 0;
+            }
+            Event::Connect(socket)
+                if socket.ret >= 0 || socket.ret == -libc::EINPROGRESS =>
+            {
+                process.network |= summary::elsewhere(socket);
+            }
+            Event::Exit(exit) if exit.process && process.exited_ns.is_none() => {
+                process.exited_ns = Some(record.time_ns);
+                self.exited.insert((record.time_ns, id));
+                if self.living.get(&id.tgid) == Some(&id.start_ns) {
+                    self.living.remove(&id.tgid);
+                }
+            }
+            _ => {}
+        }
+        change.gained_root |= unexplained_root(process, record);
+        if let Some(kind) = record.event.kind() {
+            let happening = Happening {
+                time_ns: record.time_ns,
+                kind: kind as u16,
+                text: summary::short(&record.event),
+            };
+            process.remember(happening, if crowded { 8 } else { 32 });
+        }
+        mark(&mut self.dirty, process);
+        (id, change)
+    }
+
+    /// Something speaks against a process; `score` is the model's, if it is that.
+    pub fn suspect(&mut self, id: ProcessId, score: Option<f64>) {
+        if let Some(process) = self.all.get_mut(&id) {
+            process.suspect |= score.is_none_or(|score| score >= 40.0);
+            process.model_score = score.unwrap_or(process.model_score);
+            mark(&mut self.dirty, process);
+        }
+    }
+
+    /// Forgets ended processes that nothing needs any more, and more where there is no room.
+    pub fn forget(&mut self, now_ns: u64) {
+        let ended: Vec<ProcessId> = self
+            .exited
+            .iter()
+            .take_while(|(at, _)| at.saturating_add(LINGER_NS) < now_ns)
+            .filter(|(at, id)| {
+                self.all.get(id).is_none_or(|process| {
+                    process.children == 0
+                        && (!process.suspect || at.saturating_add(SUSPECT_NS) < now_ns)
+                })
+            })
+            .map(|(_, id)| *id)
+            .collect();
+        for id in ended {
+            self.remove(id);
+        }
+        self.make_room();
+    }
+
+    /// Fields that changed since the last call.
+    pub fn changed(&mut self, fields: &mut Vec<Field>) {
+        for id in std::mem::take(&mut self.gone) {
+            if !self.all.contains_key(&id) {
+                fields.push((field(id), None));
+            }
+        }
+        for id in std::mem::take(&mut self.dirty) {
+            let Some(process) = self.all.get_mut(&id) else {
+                continue;
+            };
+            if std::mem::take(&mut process.dirty)
+                && let Ok(value) = rmp_serde::to_vec(process)
+            {
+                process.stored = true;
+                fields.push((field(id), Some(value)));
+            }
+        }
+    }
+
+    /// Puts a process back.
+    ///
+    /// # Errors
+    /// When the value is no process, or another's than the field says.
+    pub fn restore(&mut self, name: &str, value: &[u8]) -> Result<(), CheckpointError> {
+        let refuse = |cause: String| CheckpointError {
+            field: ravn_shared::text::escape(name.as_bytes()),
+            cause,
+        };
+        if value.len() > MOST_VALUE {
+            return Err(refuse(format!("{} bytes", value.len())));
+        }
+        let mut process: Process =
+            rmp_serde::from_slice(value).map_err(|error| refuse(error.to_string()))?;
+        if field(process.id) != name {
+            return Err(refuse(format!("holds process {}", process.id.tgid)));
+        }
+        process.stored = true;
+        let id = process.id;
+        if let Some(at) = process.exited_ns {
+            self.exited.insert((at, id));
+        } else {
+            let youngest = self.living.entry(id.tgid).or_insert(id.start_ns);
+            *youngest = (*youngest).max(id.start_ns);
+        }
+        self.all.insert(id, process);
+        Ok(())
+    }
+
+    fn fork(&mut self, parent: ProcessId, fork: &Fork, record: &Record<'_>) {
+        let id = ProcessId {
+            tgid: fork.child_tgid,
+            start_ns: fork.child_start_ns,
+        };
+        let Some(creator) = self.all.get(&parent) else {
+            return;
+        };
+        // A record of the child may have come first; it has all that the fork gives it then,
+        // unless its parent was not known yet.
+        if self.all.get(&id).is_some_and(|child| child.execs > 0 || !child.exe.is_empty()) {
+            return;
+        }
+        let mut child = Process {
+            id,
+            parent,
+            ..Process::of_task(&record.task)
+        };
+        child.inherit(creator);
+        child.since_ns = record.time_ns;
+        if let Some(early) = self.all.remove(&id) {
+            child.happened = early.happened;
+            child.exited_ns = early.exited_ns;
+            child.children = early.children;
+            child.stored = early.stored;
+            if early.parent != parent {
+                self.unlink(early.parent);
+                self.link(parent);
+            }
+            child.dirty = early.dirty;
+            let dirty = child.dirty;
+            self.all.insert(id, child);
+            if !dirty {
+                self.touch(id);
+            }
+            return;
+        }
+        self.add(child);
+    }
+
+    fn add(&mut self, process: Process) {
+        let (id, parent) = (process.id, process.parent);
+        self.living.insert(id.tgid, id.start_ns);
+        self.all.insert(id, process);
+        self.link(parent);
+        self.touch(id);
+        if self.all.len() > self.most {
+            self.make_room();
+        }
+    }
+
+    fn link(&mut self, parent: ProcessId) {
+        if let Some(found) = self.all.get_mut(&parent) {
+            found.children += 1;
+            mark(&mut self.dirty, found);
+        }
+    }
+
+    fn unlink(&mut self, parent: ProcessId) {
+        if let Some(found) = self.all.get_mut(&parent) {
+            found.children = found.children.saturating_sub(1);
+            mark(&mut self.dirty, found);
+        }
+    }
+
+    fn touch(&mut self, id: ProcessId) {
+        if let Some(found) = self.all.get_mut(&id) {
+            mark(&mut self.dirty, found);
+        }
+    }
+
+    fn remove(&mut self, id: ProcessId) {
+        let Some(process) = self.all.remove(&id) else {
+            return;
+        };
+        if let Some(at) = process.exited_ns {
+            self.exited.remove(&(at, id));
+        }
+        if self.living.get(&id.tgid) == Some(&id.start_ns) {
+            self.living.remove(&id.tgid);
+        }
+        if process.stored {
+            self.gone.push(id);
+        }
+        self.unlink(process.parent);
+    }
+
+    /// Ended ones first, oldest first; then, of the parent with the most children, those that
+    /// nothing speaks against, oldest first. A 64th of the table at a time: the scan costs a
+    /// millisecond, and a fork bomb must not pay it at each fork.
+    fn make_room(&mut self) {
+        if self.all.len() <= self.most {
+            return;
+        }
+        let goal = self.most - self.most / 64;
+        let ended: Vec<ProcessId> = self.exited.iter().map(|(_, id)| *id).collect();
+        for id in ended {
+            if self.all.len() <= goal {
+                return;
+            }
+            self.remove(id);
+        }
+        while self.all.len() > goal {
+            let Some(crowd) = self.largest_share() else {
+                return;
+            };
+            let mut children: Vec<(bool, f64, ProcessId)> = self
+                .all
+                .values()
+                .filter(|process| process.parent == crowd)
+                .map(|process| (process.suspect, process.model_score, process.id))
+                .collect();
+            children.sort_by(|a, b| {
+                (a.0.cmp(&b.0)).then(a.1.total_cmp(&b.1)).then(a.2.start_ns.cmp(&b.2.start_ns))
+            });
+            let surplus = (self.all.len() - goal).min(children.len().div_ceil(2));
+            if surplus == 0 {
+                return;
+            }
+            for (_, _, id) in children.into_iter().take(surplus) {
+                self.remove(id);
+            }
+        }
+    }
+
+    fn largest_share(&self) -> Option<ProcessId> {
+        let mut shares: HashMap<ProcessId, u32> = HashMap::new();
+        for process in self.all.values() {
+            *shares.entry(process.parent).or_default() += 1;
+        }
+        shares
+            .into_iter()
+            .max_by_key(|(id, share)| (*share, *id))
+            .map(|(id, _)| id)
+    }
+}
+
+/// Credentials after a successful call.
+fn credentials(process: &mut Process, creds: &Creds) {
+    process.uid = creds.uids[0];
+    process.euid = if creds.uids.contains(&0) && creds.user_ns_level == 0 { 0 } else { creds.uids[1] };
+    if !process.creds_known {
+        process.creds_known = true;
+        process.may_root = process.euid == 0;
+    }
+    // What a process once held another thread of it may hold still: forgotten at exec alone.
+    process.may_root |= process.euid != 0 && creds.cap_effective & CAP_SETUID != 0;
+}
+
+/// The process holds uid 0 and no exec or right that is known gave it to it. The record of a
+/// setuid program's exec may come later than what that program does, from another ring: only
+/// the exec's own ring (fork, exit) is sure to be behind it, for others it is given time.
+fn unexplained_root(process: &mut Process, record: &Record<'_>) -> bool {
+    if process.may_root || !process.creds_known || (process.uid != 0 && process.euid != 0) {
+        return false;
+    }
+    let behind = matches!(record.event, Event::Fork(_) | Event::Exit(_));
+    if !behind && record.time_ns < process.since_ns.saturating_add(EXEC_LATE_NS) {
+        return false;
+    }
+    process.may_root = true;
+    true
+}
+
+fn mark(dirty: &mut Vec<ProcessId>, process: &mut Process) {
+    if !process.dirty {
+        process.dirty = true;
+        dirty.push(process.id);
+    }
+}
+
+fn field(id: ProcessId) -> String {
+    format!("p:{}:{}", id.tgid, id.start_ns)
+}
