@@ -56,7 +56,10 @@ pub async fn read(
 ///
 /// # Errors
 /// Redis's.
-pub async fn mark(connection: &mut MultiplexedConnection, keys: &Keys) -> RedisResult<Option<String>> {
+pub async fn mark(
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+) -> RedisResult<Option<String>> {
     redis::cmd("HGET")
         .arg(keys.checkpoint())
         .arg("l:at")

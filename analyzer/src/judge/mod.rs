@@ -134,7 +134,10 @@ impl Judge {
             self.score = 90.0;
             let id = format!("{}-{}", record.cpu, record.n);
             self.alerts.push(Alert {
-                body: format!("{{\"metadata\":{{\"uid\":\"{id}\"}},\"count\":{}}}", self.count),
+                body: format!(
+                    "{{\"metadata\":{{\"uid\":\"{id}\"}},\"count\":{}}}",
+                    self.count
+                ),
                 id,
                 host: self.setup.host.clone(),
             });
