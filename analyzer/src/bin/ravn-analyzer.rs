@@ -11,9 +11,12 @@ use ravn_shared::{exit, log};
 
 /// Judges a host's events out of Redis, and keeps `threat_level` true there.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "Example:\n  ravn-analyzer --config /etc/ravn/analyzer.toml\n\n\
+#[command(
+    version,
+    after_help = "Example:\n  ravn-analyzer --config /etc/ravn/analyzer.toml\n\n\
     SIGTERM and SIGINT drain and stop, SIGHUP reads the rules anew.\n\
-    Exit codes: 0 stopped, 1 failed at run time, 2 wrong usage or configuration.")]
+    Exit codes: 0 stopped, 1 failed at run time, 2 wrong usage or configuration."
+)]
 struct Arguments {
     #[command(subcommand)]
     verb: Option<Verb>,

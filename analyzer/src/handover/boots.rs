@@ -37,7 +37,11 @@ impl Boots {
 
     /// The boot that is judged; before the first batch, this machine's as the best guess.
     pub fn present(&self) -> [u8; 16] {
-        self.known.last().copied().or(self.local).unwrap_or_default()
+        self.known
+            .last()
+            .copied()
+            .or(self.local)
+            .unwrap_or_default()
     }
 
     /// Classifies a batch's boot id.
@@ -84,7 +88,15 @@ impl Boots {
 
     /// From the checkpoint.
     pub fn restore(&mut self, value: &[u8]) {
-        self.known = value.as_chunks().0.iter().rev().take(MOST).rev().copied().collect();
+        self.known = value
+            .as_chunks()
+            .0
+            .iter()
+            .rev()
+            .take(MOST)
+            .rev()
+            .copied()
+            .collect();
     }
 }
 

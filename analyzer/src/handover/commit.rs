@@ -82,9 +82,21 @@ impl Committer {
     }
 
     /// What a checkpoint's mark (`l:at`) says of what this process holds in memory.
-    pub fn compare(&self, mark: Option<&str>) -> Mark {
+    pub fn compare(&mut self, mark: Option<&str>) -> Mark {
+        let found = self.found(mark);
+        if found == Mark::Last {
+            self.wipe = false;
+        }
+        found
+    }
+
+    fn found(&self, mark: Option<&str>) -> Mark {
+        if self.count == 0 {
+            // Nothing of what is in memory was ever committed: it all comes again.
+            return Mark::Foreign;
+        }
         match mark.map(|mark| mark.split_once(' ')) {
-            None => Mark::Missing,
+            None | Some(None) => Mark::Missing,
             _ if mark == Some(self.last_mark().as_str()) => Mark::Last,
             Some(Some((me, count))) if me == self.me => {
                 let count: u64 = count.parse().unwrap_or(0);
@@ -131,8 +143,9 @@ impl Committer {
             return Ok(false);
         };
         // A command that failed inside (a key of another type) does not undo the others.
-        if let Some(Value::ServerError(error)) =
-            replies.into_iter().find(|reply| matches!(reply, Value::ServerError(_)))
+        if let Some(Value::ServerError(error)) = replies
+            .into_iter()
+            .find(|reply| matches!(reply, Value::ServerError(_)))
         {
             tracing::error!("part of a commit: {error:?}; is another program writing RAVN's keys?");
         }
@@ -228,7 +241,9 @@ impl Committer {
             pipe.arg("l:changes").arg(change.seq);
         }
         if occasion == Occasion::Second || (changed && occasion != Occasion::Farewell) {
-            pipe.cmd("HSET").arg(keys.state()).arg(state::fields(judging));
+            pipe.cmd("HSET")
+                .arg(keys.state())
+                .arg(state::fields(judging));
             pipe.cmd("EXPIRE").arg(keys.state()).arg(WORD_S);
         }
     }
@@ -254,5 +269,30 @@ impl Committer {
             pipe.cmd("HDEL").arg(&key).arg(part);
         }
         pipe.cmd("HSET").arg(&key).arg("l:at").arg(self.last_mark());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Committer, Keys, Mark};
+
+    #[test]
+    fn the_mark_tells_whether_the_last_commit_was_executed() {
+        let mut committer = Committer::new(Keys::new("", None), "h".to_owned(), "me".to_owned());
+        assert_eq!(
+            committer.compare(None),
+            Mark::Foreign,
+            "nothing was committed yet"
+        );
+        committer.count = 7;
+        committer.start_over();
+        assert_eq!(committer.compare(Some("me 6")), Mark::OneBefore);
+        assert!(committer.wipe, "what was not executed is still to do");
+        assert_eq!(committer.compare(Some("me 5")), Mark::Missing);
+        assert_eq!(committer.compare(None), Mark::Missing);
+        assert_eq!(committer.compare(Some("other 7")), Mark::Foreign);
+        assert_eq!(committer.compare(Some("junk")), Mark::Missing);
+        assert_eq!(committer.compare(Some("me 7")), Mark::Last);
+        assert!(!committer.wipe);
     }
 }

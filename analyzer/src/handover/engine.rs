@@ -1,6 +1,5 @@
-//! The one loop: it owns the judging, and everything that the outside sees goes through it.
+//! From connection to connection: the lease, what judging goes on from, outages.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ravn_shared::config::RedisConfig;
@@ -13,48 +12,40 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{sleep, sleep_until};
 
 use super::alerts::AlertsFile;
-use super::commit::{Committer, Mark, Occasion};
-use super::intake::{Intake, Taken};
+use super::commit::{Committer, Mark};
+use super::intake::Intake;
 use super::judging::{Judging, Recipe};
 use super::lease::{Attempt, Lease};
 use super::orders::Order;
 use super::outage::Outage;
-use super::tap::Tap;
-use super::{connect, policy, restore, state};
+use super::{connect, policy, restore};
+use crate::judge::RuleSet;
 
-/// The word, the state and the lease are renewed this often.
-const SECOND: Duration = Duration::from_secs(1);
-/// A commit does not wait for its second when so many batches could go.
-const MANY: usize = 64;
 /// How often a stand-by looks at the lease, which lives for 3 s.
 const STAND_BY: Duration = Duration::from_millis(500);
-/// How long a drain may take.
-const DRAIN: Duration = Duration::from_secs(5);
-/// How often the eviction policy is looked at.
-const POLICY_EVERY: Duration = Duration::from_secs(300);
-/// How often, while it is wrong at start.
+/// How often the eviction policy is looked at while it is wrong at start.
 const POLICY_RETRY: Duration = Duration::from_secs(2);
 
 /// The analyzer's line from Redis to Redis.
 #[derive(Debug)]
 pub struct Engine {
-    redis: RedisConfig,
-    keys: Keys,
+    pub(super) redis: RedisConfig,
+    pub(super) keys: Keys,
     name: String,
     recipe: Recipe,
-    service: Service,
-    outage: Outage,
-    file: AlertsFile,
-    committer: Committer,
+    pub(super) service: Service,
+    pub(super) outage: Outage,
+    pub(super) file: AlertsFile,
+    pub(super) committer: Committer,
     judging: Option<Judging>,
     lease: Option<Lease>,
-    orders: UnboundedReceiver<Order>,
+    pub(super) orders: UnboundedReceiver<Order>,
     ready: bool,
-    policy: Option<String>,
+    pub(super) policy: Option<String>,
 }
 
 /// How a time with one set of connections ended.
-enum End {
+pub enum End {
     /// By an order.
     Stopped,
     /// The lease is another's.
@@ -95,8 +86,13 @@ impl Engine {
     /// Rules that cannot be read at all.
     pub async fn run(mut self) -> anyhow::Result<()> {
         // Wrong rules are an error of the configuration: said at once, not at a take-over.
-        self.judging = Some(Judging::new(self.recipe.clone())?);
-        self.judging = None;
+        RuleSet::load(self.recipe.rules.as_deref())?;
+        let end = self.sessions().await;
+        put_away(self.judging.take());
+        end
+    }
+
+    async fn sessions(&mut self) -> anyhow::Result<()> {
         loop {
             match self.session().await {
                 Ok(End::Stopped) => return Ok(()),
@@ -119,17 +115,16 @@ impl Engine {
         if !self.fit(&mut connection).await? {
             return Ok(End::Stopped);
         }
+        if let Some(before) = &self.lease {
+            // A command of before may have filled a list that was given up meanwhile.
+            self.announce(&mut connection, before).await?;
+        }
         let Some(lease) = self.stand_by(&mut connection).await? else {
             return Ok(End::Stopped);
         };
         // Known before the first batch is moved there, so that no crash can hide it.
-        let mut consumers = redis::cmd("SADD");
-        consumers.arg(self.keys.consumers()).arg(&lease.consumer);
-        if let Some(before) = self.lease.replace(lease.clone()) {
-            // Commands of before may have filled a list that was given up meanwhile.
-            consumers.arg(before.consumer);
-        }
-        consumers.exec_async(&mut connection).await?;
+        self.announce(&mut connection, &lease).await?;
+        self.lease = Some(lease.clone());
         let Some(mut judging) = self.continued(&mut connection, &lease).await? else {
             return Ok(End::Deposed);
         };
@@ -142,9 +137,26 @@ impl Engine {
         end
     }
 
+    /// Makes an in-flight list known to whoever holds the lease.
+    async fn announce(
+        &self,
+        connection: &mut MultiplexedConnection,
+        lease: &Lease,
+    ) -> RedisResult<()> {
+        redis::cmd("SADD")
+            .arg(self.keys.consumers())
+            .arg(&lease.consumer)
+            .exec_async(connection)
+            .await
+    }
+
     /// Waits until Redis is fit for use, if it never was; false when ordered to stop.
-    async fn fit(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<bool> {
+    pub(super) async fn fit(
+        &mut self,
+        connection: &mut MultiplexedConnection,
+    ) -> RedisResult<bool> {
         loop {
+            let before = self.policy.take();
             self.policy = policy::check(connection).await?;
             match &self.policy {
                 Some(complaint) if !self.ready => {
@@ -158,13 +170,21 @@ impl Engine {
                     self.outage.say(complaint.clone(), &mut self.service);
                     return Ok(true);
                 }
-                None => return Ok(true),
+                None => {
+                    if before.is_some() {
+                        self.outage.over();
+                    }
+                    return Ok(true);
+                }
             }
         }
     }
 
     /// Tries for the lease until it is ours; None when ordered to stop.
-    async fn stand_by(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<Option<Lease>> {
+    async fn stand_by(
+        &mut self,
+        connection: &mut MultiplexedConnection,
+    ) -> RedisResult<Option<Lease>> {
         loop {
             let before = self.lease.as_ref();
             let attempt = Lease::attempt(connection, &self.keys, &self.name, before).await?;
@@ -174,7 +194,7 @@ impl Engine {
                 Attempt::Ours(lease) => return Ok(Some(lease)),
                 Attempt::Theirs(holder) => {
                     // The holder commits; what is in memory here will not be true.
-                    self.judging = None;
+                    put_away(self.judging.take());
                     let holder = ravn_shared::text::escape(holder.as_bytes());
                     self.service.status(&format!("standing by for {holder}"));
                     self.service.beat();
@@ -216,15 +236,20 @@ impl Engine {
                     judging.all_changed();
                     return Ok(Some(judging));
                 }
-                Mark::Foreign => {}
+                Mark::Foreign => put_away(Some(judging)),
             }
         }
         let Some(fields) = restore::read(connection, &self.keys, lease).await? else {
             return Ok(None);
         };
         if fields.is_empty() {
-            tracing::info!(lease = lease.consumer, "judging begins without a checkpoint");
-            return Ok(Some(Judging::new(self.recipe.clone()).map_err(Broken::Rules)?));
+            tracing::info!(
+                lease = lease.consumer,
+                "judging begins without a checkpoint"
+            );
+            return Ok(Some(
+                Judging::new(self.recipe.clone()).map_err(Broken::Rules)?,
+            ));
         }
         let count = fields.len();
         let (judging, refused) =
@@ -234,129 +259,6 @@ impl Engine {
             "judging goes on from the checkpoint: {count} fields, {refused} refused"
         );
         Ok(Some(judging))
-    }
-
-    /// Judges until something ends it.
-    async fn judge(
-        &mut self,
-        connection: &mut MultiplexedConnection,
-        lease: &Lease,
-        judging: &mut Judging,
-        mut intake: Intake,
-    ) -> Result<End, Broken> {
-        let tap = Tap::start(self.redis.clone(), self.keys.tap());
-        let mut next = Instant::now();
-        let mut policy_at = next + POLICY_EVERY;
-        let mut sequence_gone = false;
-        loop {
-            tokio::select! {
-                biased;
-                order = self.orders.recv() => match order {
-                    Some(Order::Reload) => reload(judging),
-                    Some(Order::Stop) | None => {
-                        self.farewell(connection, lease, judging, intake).await?;
-                        return Ok(End::Stopped);
-                    }
-                },
-                report = judging.sequence().reports().recv(), if !sequence_gone => match report {
-                    Some(report) => judging.report(report),
-                    None => sequence_gone = true,
-                },
-                taken = intake.next() => match taken {
-                    Taken::Batch(bytes) => {
-                        let bytes: Arc<[u8]> = bytes.into();
-                        if judging.take(&bytes) {
-                            tap.offer(&bytes);
-                        }
-                        self.service.beat();
-                    }
-                    Taken::Empty => {
-                        judging.rates.idle = true;
-                        self.service.beat();
-                    }
-                    Taken::Failed(error) => return Err(error.into()),
-                    Taken::Lost => return Ok(End::Deposed),
-                },
-                () = sleep_until(next.into()) => {}
-            }
-            if sequence_gone {
-                judging.sequence_failed("its thread has ended; restart the analyzer", u64::MAX);
-            }
-            let second = Instant::now() >= next;
-            if second {
-                judging.tick();
-                next = Instant::now() + SECOND;
-                self.status(judging);
-            }
-            self.file.tell(&judging.new_alerts());
-            if second || judging.is_urgent() || judging.covered() > MANY {
-                let occasion = if second {
-                    Occasion::Second
-                } else {
-                    Occasion::Change
-                };
-                let ours = self
-                    .committer
-                    .commit(connection, lease, judging, occasion)
-                    .await?;
-                if !ours {
-                    return Ok(End::Deposed);
-                }
-            }
-            if Instant::now() >= policy_at {
-                self.fit(connection).await?;
-                policy_at = Instant::now() + POLICY_EVERY;
-            }
-        }
-    }
-
-    fn status(&mut self, judging: &Judging) {
-        let line = match &self.policy {
-            Some(complaint) => complaint.clone(),
-            None => state::line(judging),
-        };
-        self.service.status(&line);
-    }
-
-    /// Judges what was taken, commits it, and takes the word back.
-    async fn farewell(
-        &mut self,
-        connection: &mut MultiplexedConnection,
-        lease: &Lease,
-        judging: &mut Judging,
-        mut intake: Intake,
-    ) -> Result<(), Broken> {
-        self.service.stopping();
-        let deadline = Instant::now() + DRAIN;
-        intake.stop();
-        while let Some(taken) = intake.rest() {
-            if let Taken::Batch(bytes) = taken {
-                judging.take(&bytes.into());
-            }
-        }
-        // Half for the sequences, half for Redis: what is left waits in its list.
-        let half = (deadline - DRAIN / 2).into();
-        while !judging.is_done() {
-            tokio::select! {
-                report = judging.sequence().reports().recv() => match report {
-                    Some(report) => judging.report(report),
-                    None => break,
-                },
-                () = sleep_until(half) => break,
-            }
-        }
-        judging.tick();
-        self.file.tell(&judging.new_alerts());
-        let commit = self
-            .committer
-            .commit(connection, lease, judging, Occasion::Farewell);
-        match tokio::time::timeout_at(deadline.into(), commit).await {
-            Ok(Ok(true)) => tracing::info!("stopped; the lease is given back"),
-            Ok(Ok(false)) => tracing::warn!("stopped; the lease was lost before"),
-            Ok(Err(error)) => self.outage.failed(&error, &mut self.service),
-            Err(_) => tracing::warn!("stopped without a last commit: redis did not answer"),
-        }
-        Ok(())
     }
 
     /// Waits while Redis is away: the judge's time goes on, and its alerts still reach the
@@ -388,7 +290,16 @@ impl Engine {
     }
 }
 
-fn reload(judging: &mut Judging) {
+/// Drops what nobody needs any more, aside: its sequence thread is waited for then, and may be
+/// in the middle of something long.
+fn put_away(judging: Option<Judging>) {
+    if let Some(judging) = judging {
+        std::thread::spawn(move || drop(judging));
+    }
+}
+
+/// Reads the rules anew; wrong ones change nothing.
+pub fn reload(judging: &mut Judging) {
     match judging.reload() {
         Ok(()) => tracing::info!("rules: {} are in force", judging.rules),
         Err(error) => tracing::error!("rules: {error:#}; the old ones stay in force"),
@@ -396,8 +307,10 @@ fn reload(judging: &mut Judging) {
 }
 
 /// What ends a session without an order.
-enum Broken {
+pub enum Broken {
+    /// Redis failed.
     Redis(redis::RedisError),
+    /// The rules cannot be read.
     Rules(anyhow::Error),
 }
 

@@ -122,7 +122,11 @@ async fn run(
         }
         let mut more = redis::pipe();
         for _ in 0..IN_ONE_GO {
-            more.cmd("LMOVE").arg(&raw).arg(&own).arg("RIGHT").arg("LEFT");
+            more.cmd("LMOVE")
+                .arg(&raw)
+                .arg(&own)
+                .arg("RIGHT")
+                .arg("LEFT");
         }
         while adopted.is_some_and(|at| at.elapsed() < ADOPT_EVERY) {
             let moved: Vec<Option<Vec<u8>>> = more.query_async(&mut connection).await?;
@@ -165,14 +169,21 @@ impl Others {
         for name in names {
             let other = keys.inflight(&name);
             loop {
-                let waiting: u64 = redis::cmd("LLEN").arg(&other).query_async(connection).await?;
+                let waiting: u64 = redis::cmd("LLEN")
+                    .arg(&other)
+                    .query_async(connection)
+                    .await?;
                 if waiting == 0 {
                     break;
                 }
                 self.empty_since.remove(&name);
                 let mut pipe = redis::pipe();
                 for _ in 0..waiting.min(IN_ONE_GO as u64) {
-                    pipe.cmd("LMOVE").arg(&other).arg(&own).arg("RIGHT").arg("LEFT");
+                    pipe.cmd("LMOVE")
+                        .arg(&other)
+                        .arg(&own)
+                        .arg("RIGHT")
+                        .arg("LEFT");
                 }
                 // Fenced: a holder that was deposed would take from its successor's list.
                 let Fenced::Done(moved) = lease.fenced(connection, pipe).await? else {
@@ -187,7 +198,10 @@ impl Others {
                     }
                 }
             }
-            let since = *self.empty_since.entry(name.clone()).or_insert_with(Instant::now);
+            let since = *self
+                .empty_since
+                .entry(name.clone())
+                .or_insert_with(Instant::now);
             if since.elapsed() > FORGET_AFTER {
                 let mut pipe = redis::pipe();
                 pipe.cmd("SREM").arg(keys.consumers()).arg(&name);

@@ -12,8 +12,8 @@ use ravn_shared::wire::{self, Batch, Header};
 use super::boots::{Boot, Boots};
 use super::facing::{self, Refusal};
 use super::ledger::{Ledger, Sight};
-use super::rates::Rates;
 use super::pending::Pending;
+use super::rates::Rates;
 use super::sequence_word::SequenceWord;
 use super::waiting::Waiting;
 use crate::checkpoint::CheckpointError;
@@ -56,6 +56,9 @@ pub struct Judging {
     done_upto: u64,
     /// Version of the rules in force.
     pub rules: String,
+    /// Number of a record that breaks the judge.
+    #[cfg(test)]
+    break_on: Option<u64>,
 }
 
 impl Judging {
@@ -82,6 +85,8 @@ impl Judging {
             done_upto: 0,
             rules: version,
             recipe,
+            #[cfg(test)]
+            break_on: None,
         })
     }
 
@@ -89,7 +94,10 @@ impl Judging {
     ///
     /// # Errors
     /// Rules that cannot be read.
-    pub fn restored(recipe: Recipe, fields: Vec<(String, Vec<u8>)>) -> anyhow::Result<(Self, usize)> {
+    pub fn restored(
+        recipe: Recipe,
+        fields: Vec<(String, Vec<u8>)>,
+    ) -> anyhow::Result<(Self, usize)> {
         let mut judging = Self::new(recipe)?;
         let (mut refused, mut sequences) = (0, Vec::new());
         if let Some((_, boots)) = fields.iter().find(|(name, _)| name == "l:boots") {
@@ -123,7 +131,9 @@ impl Judging {
         match name {
             "l:boots" | "l:at" => {}
             "l:changes" => {
-                let text = str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+                let text = str::from_utf8(value)
+                    .ok()
+                    .and_then(|text| text.parse().ok());
                 self.pending.changes = text.ok_or_else(|| CheckpointError {
                     field: name.to_owned(),
                     cause: "not a number".to_owned(),
@@ -234,7 +244,11 @@ impl Judging {
     /// A record that makes the judge panic is put aside; the others are judged.
     fn judge_record(&mut self, header: &Header<'_>, record: &Record<'_>) {
         let judge = &mut self.judge;
+        #[cfg(test)]
+        let break_on = self.break_on;
         let judged = panic::catch_unwind(AssertUnwindSafe(|| {
+            #[cfg(test)]
+            assert!(break_on != Some(record.n), "asked for by a test");
             judge.observe(record, header.clock_offset_ns);
         }));
         if judged.is_err() {
@@ -272,7 +286,12 @@ impl Judging {
             model: report.model,
         };
         if said != self.said {
-            tracing::info!(mode = said.mode.word(), reason = said.reason, model = said.model, "judging");
+            tracing::info!(
+                mode = said.mode.word(),
+                reason = said.reason,
+                model = said.model,
+                "judging"
+            );
             self.said = said;
         }
     }
@@ -293,7 +312,8 @@ impl Judging {
         self.ledger.tick(now_ns);
         self.rates.tick();
         let account = self.ledger.account(now_ns);
-        self.judge.set_context(facing::context_of(&self.said, &account));
+        self.judge
+            .set_context(facing::context_of(&self.said, &account));
         self.judge
             .losses(facing::losses_of(self.ledger.window()), now_ns);
         self.judge.tick(now_ns);
@@ -370,4 +390,109 @@ fn letter(header: &Header<'_>, record: &Record<'_>) -> Option<Arc<[u8]>> {
     wire::encode_record(record, &mut body).ok()?;
     wire::encode_batch(header, std::iter::once(body.as_slice()), &mut bytes).ok()?;
     Some(bytes.into())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use ravn_shared::clock;
+    use ravn_shared::event::{Exit, Place, Task};
+    use ravn_shared::kind::Class;
+    use ravn_shared::wire::{Lost, SCHEMA};
+
+    use super::*;
+    use crate::sequence::ModelSource;
+
+    fn recipe() -> Recipe {
+        Recipe {
+            host: "h".to_owned(),
+            rules: None,
+            model: ModelSource::None,
+        }
+    }
+
+    fn exits(boot_id: [u8; 16], numbers: std::ops::Range<u64>) -> Arc<[u8]> {
+        let header = Header {
+            schema: SCHEMA,
+            host: "h",
+            boot_id: &boot_id,
+            run_id: 1,
+            batch_no: numbers.start,
+            clock_offset_ns: clock::offset_ns(),
+            class: Class::Essential,
+            source: ("x86_64", 250),
+            lost: Lost::default(),
+        };
+        let encode = |n| {
+            let mut bytes = Vec::new();
+            let event = Event::Exit(Exit {
+                status: 0,
+                thread_start_ns: 1,
+                process: true,
+            });
+            let record = Record {
+                cpu: 0,
+                n,
+                time_ns: 1_000,
+                task: Task::default(),
+                place: Place::default(),
+                event,
+            };
+            wire::encode_record(&record, &mut bytes).unwrap();
+            bytes
+        };
+        let records: Vec<Vec<u8>> = numbers.map(encode).collect();
+        let mut bytes = Vec::new();
+        wire::encode_batch(&header, records.iter().map(Vec::as_slice), &mut bytes).unwrap();
+        bytes.into()
+    }
+
+    fn judged(judging: &Judging) -> (u64, u64) {
+        let records = judging.ledger.account(judging.now_ns()).records;
+        (records.judged, records.dead)
+    }
+
+    #[test]
+    fn a_record_that_breaks_the_judge_is_put_aside_and_the_others_are_judged() {
+        let mut judging = Judging::new(recipe()).unwrap();
+        judging.break_on = Some(1);
+        let boot = clock::boot_id().unwrap();
+        judging.take(&exits(boot, 0..3));
+        assert_eq!(judged(&judging), (2, 1));
+        let letter = judging.pending.letters.first().unwrap();
+        let letter = wire::decode_batch(letter).unwrap();
+        assert_eq!(letter.records.len(), 1);
+        assert_eq!(letter.records[0].n, 1);
+    }
+
+    #[test]
+    fn a_restored_judging_repeats_nothing_and_knows_its_boots() {
+        let mut judging = Judging::new(recipe()).unwrap();
+        judging.take(&exits([1; 16], 0..10));
+        judging.take(&exits([2; 16], 10..20));
+        judging.gather();
+        let fields = judging.pending.fields.drain();
+        let fields = fields
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect();
+        let (mut back, refused) = Judging::restored(recipe(), fields).unwrap();
+        assert_eq!(refused, 0);
+        back.take(&exits([2; 16], 5..25));
+        assert_eq!(judged(&back), (25, 0));
+        back.take(&exits([1; 16], 25..26));
+        assert_eq!(judged(&back), (25, 0), "that boot is over");
+        assert_eq!(back.ledger.dead_batches(), 1);
+    }
+
+    #[test]
+    fn damaged_fields_are_dropped_from_the_checkpoint() {
+        let fields = vec![
+            ("l:n:1:0:0".to_owned(), b"junk".to_vec()),
+            ("x:unknown".to_owned(), Vec::new()),
+        ];
+        let (judging, refused) = Judging::restored(recipe(), fields).unwrap();
+        assert_eq!(refused, 2);
+        assert_eq!(judging.pending.fields.get("x:unknown"), Some(&None));
+    }
 }

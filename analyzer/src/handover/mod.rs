@@ -2,7 +2,8 @@
 //!
 //! [`intake`] moves batches to an in-flight list, [`judging`] owns the judge, the
 //! [`ledger`] and the batches that are [`waiting`], and [`commit`] writes everything that
-//! changed in one transaction, fenced by the [`lease`]. [`engine`] is the loop around them.
+//! changed in one transaction, fenced by the [`lease`]. [`turn`] is the loop around them, [`engine`]
+//! what surrounds that: connections, take-overs, outages.
 //! Only this folder knows Redis and tokio; `ledger`, `waiting` and `judging` are pure.
 
 mod alerts;
@@ -24,6 +25,7 @@ mod restore;
 mod sequence_word;
 mod state;
 mod tap;
+mod turn;
 mod waiting;
 
 use std::path::{Path, PathBuf};

@@ -24,7 +24,10 @@ impl Outage {
     pub fn say(&mut self, line: String, service: &mut Service) {
         if self.said.as_ref().is_none_or(|(said, _)| *said != line) {
             tracing::error!("{line}");
-            let since = self.said.as_ref().map_or_else(Instant::now, |(_, since)| *since);
+            let since = self
+                .said
+                .as_ref()
+                .map_or_else(Instant::now, |(_, since)| *since);
             service.status(&line);
             self.said = Some((line, since));
         }
@@ -34,7 +37,10 @@ impl Outage {
     pub fn over(&mut self) {
         self.backoff.reset();
         if let Some((_, since)) = self.said.take() {
-            tracing::info!("redis: works again after {:.1} s", since.elapsed().as_secs_f64());
+            tracing::info!(
+                "redis: works again after {:.1} s",
+                since.elapsed().as_secs_f64()
+            );
         }
     }
 }

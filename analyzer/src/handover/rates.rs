@@ -30,7 +30,8 @@ impl Rates {
 
     /// A second has passed.
     pub fn tick(&mut self) {
-        self.past.push_back((self.records, self.syscalls, self.tokens));
+        self.past
+            .push_back((self.records, self.syscalls, self.tokens));
         if self.past.len() > SHARE_SECONDS + 1 {
             self.past.pop_front();
         }
@@ -81,7 +82,11 @@ mod tests {
             rates.tick();
         }
         rates.records += 50;
-        assert!((rates.records_per_s() - 50.0).abs() < 1e-9, "{}", rates.records_per_s());
+        assert!(
+            (rates.records_per_s() - 50.0).abs() < 1e-9,
+            "{}",
+            rates.records_per_s()
+        );
         assert!((rates.scored_share() - 0.5).abs() < 1e-9);
     }
 }

@@ -10,6 +10,9 @@ use super::lease::{Fenced, Lease};
 
 /// Fields that are read in one go.
 const IN_ONE_GO: u32 = 500;
+/// Names and values, as Redis has them.
+type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// The lease is renewed this often in between.
 const RENEW_EVERY: Duration = Duration::from_secs(1);
 
@@ -26,7 +29,7 @@ pub async fn read(
     let mut cursor = 0u64;
     let mut renewed = Instant::now();
     loop {
-        let (next, part): (u64, Vec<(Vec<u8>, Vec<u8>)>) = redis::cmd("HSCAN")
+        let (next, part): (u64, Pairs) = redis::cmd("HSCAN")
             .arg(keys.checkpoint())
             .arg(cursor)
             .arg("COUNT")
@@ -56,7 +59,10 @@ pub async fn read(
 ///
 /// # Errors
 /// Redis's.
-pub async fn mark(connection: &mut MultiplexedConnection, keys: &Keys) -> RedisResult<Option<String>> {
+pub async fn mark(
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+) -> RedisResult<Option<String>> {
     redis::cmd("HGET")
         .arg(keys.checkpoint())
         .arg("l:at")

@@ -97,4 +97,3 @@ pub const fn of_the_kernel(reason: Reason) -> bool {
         Reason::RingFull | Reason::ScratchFull | Reason::Recursion | Reason::Budget
     )
 }
-

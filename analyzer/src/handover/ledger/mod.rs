@@ -19,8 +19,8 @@ pub use account::{Account, Side};
 use load::{Count, Counter, Load, of_the_kernel, stage};
 use numbers::Numbers;
 use saved::{counts_field, numbers_field};
-pub use window::Window;
 use window::Snapshot;
+pub use window::Window;
 
 /// Most loads that are kept apart; the one that was longest silent is summed up first. A
 /// collector's run is a load too (of its own stream).
@@ -85,9 +85,10 @@ impl Ledger {
             let id = load_of(header, *stream);
             self.load(id, midway);
             // In the middle of a load a counter alone does not say where counting began.
-            let known = self.loads.get(&id).is_some_and(|load| {
-                !load.midway || load.streams.contains_key(&(*stream, *cpu))
-            });
+            let known = self
+                .loads
+                .get(&id)
+                .is_some_and(|load| !load.midway || load.streams.contains_key(&(*stream, *cpu)));
             if known
                 && let Some(numbers) = self.numbers(id, *stream, *cpu, 0)
                 && numbers.taken(*taken)
@@ -97,7 +98,11 @@ impl Ledger {
         }
         for (stream, reason, count) in &lost.reasons {
             let id = load_of(header, *stream);
-            let run = if of_the_kernel(*reason) { 0 } else { header.run_id };
+            let run = if of_the_kernel(*reason) {
+                0
+            } else {
+                header.run_id
+            };
             self.count(id, Counter(run, *stream, *reason), *count, midway);
         }
     }
@@ -108,7 +113,10 @@ impl Ledger {
         // sends its counters at least once a second.
         let before = load.midway && load.touched <= load.born + 1;
         let base = if before { count } else { 0 };
-        let known = load.counts.entry(counter).or_insert(Count { base, now: base });
+        let known = load
+            .counts
+            .entry(counter)
+            .or_insert(Count { base, now: base });
         if count > known.now {
             known.now = count;
             self.changed.insert(Part::Counts(id));
@@ -141,7 +149,8 @@ impl Ledger {
         let id = header.lost.load_id;
         if let Some(numbers) = self.numbers(id, Stream::Sequence, cpu, first) {
             numbers.arrived(first, u64::from(count));
-            self.changed.insert(Part::Numbers(id, Stream::Sequence, cpu));
+            self.changed
+                .insert(Part::Numbers(id, Stream::Sequence, cpu));
         }
     }
 
@@ -149,7 +158,8 @@ impl Ledger {
     pub fn judged(&mut self, id: u64, cpu: u16, first: u64, count: u32) {
         if let Some(numbers) = self.numbers(id, Stream::Sequence, cpu, first) {
             numbers.judged(first, u64::from(count));
-            self.changed.insert(Part::Numbers(id, Stream::Sequence, cpu));
+            self.changed
+                .insert(Part::Numbers(id, Stream::Sequence, cpu));
         }
     }
 
@@ -173,7 +183,11 @@ impl Ledger {
     /// A second has passed.
     pub fn tick(&mut self, now_ns: u64) {
         self.ticks += 1;
-        for numbers in self.loads.values_mut().flat_map(|load| load.streams.values_mut()) {
+        for numbers in self
+            .loads
+            .values_mut()
+            .flat_map(|load| load.streams.values_mut())
+        {
             numbers.mark(now_ns);
         }
         let snapshot = self.snapshot(now_ns);
@@ -285,7 +299,11 @@ impl Ledger {
 }
 
 fn undecodable() -> String {
-    format!("{}.{}", stage(Reason::Undecodable), Reason::Undecodable.name())
+    format!(
+        "{}.{}",
+        stage(Reason::Undecodable),
+        Reason::Undecodable.name()
+    )
 }
 
 /// The collector numbers its own stream anew in each run.
@@ -296,4 +314,3 @@ fn load_of(header: &Header<'_>, stream: Stream) -> u64 {
         header.lost.load_id
     }
 }
-

@@ -16,7 +16,9 @@ struct Counts(bool, Vec<(Counter, Count)>);
 impl Ledger {
     /// Fields that changed since the last call.
     pub fn changed(&mut self) -> Vec<Field> {
-        let gone = std::mem::take(&mut self.gone).into_iter().map(|name| (name, None));
+        let gone = std::mem::take(&mut self.gone)
+            .into_iter()
+            .map(|name| (name, None));
         let mut fields: Vec<Field> = gone.collect();
         for part in std::mem::take(&mut self.changed) {
             let field = match part {
@@ -26,10 +28,19 @@ impl Ledger {
                     .and_then(|load| load.streams.get(&(stream, cpu)))
                     .map(|numbers| (numbers_field(id, stream, cpu), packed(numbers))),
                 Part::Counts(id) => self.loads.get(&id).map(|load| {
-                    let all = load.counts.iter().map(|(counter, count)| (*counter, *count));
-                    (counts_field(id), packed(&Counts(load.midway, all.collect())))
+                    let all = load
+                        .counts
+                        .iter()
+                        .map(|(counter, count)| (*counter, *count));
+                    (
+                        counts_field(id),
+                        packed(&Counts(load.midway, all.collect())),
+                    )
                 }),
-                Part::Past => Some(("l:past".to_owned(), packed(&(&self.past, self.undecodable, self.refused)))),
+                Part::Past => Some((
+                    "l:past".to_owned(),
+                    packed(&(&self.past, self.undecodable, self.refused)),
+                )),
             };
             fields.extend(field.map(|(name, value)| (name, Some(value))));
         }

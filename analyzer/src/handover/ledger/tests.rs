@@ -177,7 +177,10 @@ fn an_analyzer_that_comes_late_accounts_from_there_on() {
     }
     ledger.tick(0);
     let records = ledger.account(SETTLE_NS).records;
-    assert_eq!((records.produced, records.judged, records.unexplained), (10, 10, 0));
+    assert_eq!(
+        (records.produced, records.judged, records.unexplained),
+        (10, 10, 0)
+    );
     assert!(records.lost.is_empty());
     ledger.tick(SECOND);
     ledger.tick(2 * SECOND);
@@ -185,7 +188,10 @@ fn an_analyzer_that_comes_late_accounts_from_there_on() {
     header.lost.taken[0].2 = 1011;
     ledger.header(&header);
     let records = ledger.account(2 * SECOND).records;
-    assert_eq!((records.produced, records.lost["kernel.ring_full"]), (11, 1));
+    assert_eq!(
+        (records.produced, records.lost["kernel.ring_full"]),
+        (11, 1)
+    );
 }
 
 #[test]
@@ -195,7 +201,10 @@ fn what_nobody_could_read_is_no_unexplained_gap() {
     ledger.header(&counters(&[(Stream::File, 0, 300)], &[]));
     ledger.tick(0);
     let records = ledger.account(SETTLE_NS).records;
-    assert_eq!(records.lost["analyzer.undecodable"], 256, "no batch holds more");
+    assert_eq!(
+        records.lost["analyzer.undecodable"], 256,
+        "no batch holds more"
+    );
     assert_eq!(records.unexplained, 44);
     assert!(records.balances());
 }
@@ -211,7 +220,11 @@ fn old_loads_are_summed_up_and_leave_the_checkpoint() {
         ledger.tick(load * SECOND);
     }
     let changed = ledger.changed();
-    assert!(changed.iter().any(|(name, value)| name == "l:n:0:2:0" && value.is_none()));
+    assert!(
+        changed
+            .iter()
+            .any(|(name, value)| name == "l:n:0:2:0" && value.is_none())
+    );
     assert!(changed.len() < 100);
     assert_eq!(ledger.account(0).records.judged, 40);
 }
@@ -234,7 +247,10 @@ fn an_essential_loss_counts_a_minute_and_a_budget_cut_does_not() {
 #[test]
 fn hostile_numbers_neither_panic_nor_fill_memory() {
     let mut ledger = Ledger::fresh();
-    let mut header = counters(&[(Stream::File, 0, u64::MAX)], &[(Stream::File, Reason::RingFull, u64::MAX)]);
+    let mut header = counters(
+        &[(Stream::File, 0, u64::MAX)],
+        &[(Stream::File, Reason::RingFull, u64::MAX)],
+    );
     for load in 0..2000 {
         header.lost.load_id = load;
         ledger.header(&header);
