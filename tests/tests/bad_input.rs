@@ -5,20 +5,34 @@
 
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use ravn_tests::harness::programs::{for_everyone, program};
 use ravn_tests::harness::skip::{Need, can_run};
 use ravn_tests::harness::{Sandbox, sandbox::PATIENCE, wait_until};
 
-/// Runs a daemon that must end by itself.
+/// Runs a program that must end by itself, and soon.
 fn run(name: &str, args: &[&str]) -> Output {
-    Command::new(program(name).unwrap())
-        .args(args)
-        .env_remove("NOTIFY_SOCKET")
-        .output()
-        .unwrap()
+    let mut command = Command::new(program(name).unwrap());
+    command.args(args).env_remove("NOTIFY_SOCKET");
+    ends(command)
+}
+
+fn ends(mut command: Command) -> Output {
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = child.spawn().unwrap();
+    let ended = wait_until(PATIENCE, "the end of the program", || Ok(child.try_wait()?));
+    if ended.is_err() {
+        child.kill().unwrap();
+    }
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(ended.is_ok(), "{command:?} does not end by itself:\n{said}");
+    output
 }
 
 /// Exit code `code`, and one line on standard error that holds each of `words`.
@@ -98,13 +112,13 @@ fn without_privilege_the_collector_says_so_with_77() {
     let sandbox = Sandbox::without_redis().unwrap();
     let daemon = for_everyone(&program("ravn-collector").unwrap(), sandbox.folder()).unwrap();
     let config = sandbox.folder().join("collector.toml");
-    let output = Command::new(daemon)
+    let mut command = Command::new(daemon);
+    command
         .args(["run", "--config", &config.to_string_lossy()])
         .uid(65534)
         .gid(65534)
-        .env_remove("NOTIFY_SOCKET")
-        .output()
-        .unwrap();
+        .env_remove("NOTIFY_SOCKET");
+    let output = ends(command);
     assert_says(&output, 77, &["CAP_BPF"]);
 }
 

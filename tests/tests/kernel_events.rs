@@ -33,15 +33,12 @@ fn check(sandbox: &Sandbox, args: &[&str]) {
         .collect();
     if truth.kind == "exec" {
         // Of a program that replaces itself, the second exec is the act.
-        own = own
-            .into_iter()
-            .filter(|seen| {
-                !seen.fields["argv"]
-                    .as_str()
-                    .unwrap()
-                    .contains("trigger exec")
-            })
-            .collect();
+        own.retain(|seen| {
+            !seen.fields["argv"]
+                .as_str()
+                .unwrap()
+                .contains("trigger exec")
+        });
     }
     assert_eq!(
         own.len(),

@@ -146,7 +146,7 @@ pub fn memfd_exec() -> Result<Done> {
     Ok(Done {
         kind: "exec",
         // DELETED and MEMFD.
-        fields: json!({"path": "/memfd:ravn-image (deleted)", "argv": "ravn-image", "flags": 3}),
+        fields: json!({"path": "memfd:ravn-image", "argv": "ravn-image", "flags": 3}),
         by: Some((child.cast_unsigned(), child.cast_unsigned())),
     })
 }
