@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail, ensure};
 use ravn_shared::event::Event as What;
 use rsigma_eval::{CompiledRule, Event, EventValue, compile_rule, evaluate_rule};
-use rsigma_parser::{Level as SigmaLevel, LogSource, SigmaRule, parse_sigma_yaml};
+use rsigma_parser::{
+    ConditionExpr, Level as SigmaLevel, LogSource, Quantifier, SigmaRule, parse_sigma_yaml,
+};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
@@ -81,7 +83,11 @@ impl Category {
     }
 
     fn of_source(source: &LogSource) -> Option<Self> {
-        if source.product.as_deref().is_some_and(|product| product != "linux") {
+        if source
+            .product
+            .as_deref()
+            .is_some_and(|product| product != "linux")
+        {
             return None;
         }
         let category = source.category.as_deref()?;
@@ -225,7 +231,10 @@ impl RuleSet {
     /// Names the file and what is wrong in it: no rule is used unless all are sound.
     pub fn load(dir: Option<&Path>) -> anyhow::Result<Self> {
         let Some(dir) = dir else {
-            return Self::of(BUILT_IN.iter().map(|(name, text)| (*name, *text)), "built-in");
+            return Self::of(
+                BUILT_IN.iter().map(|(name, text)| (*name, *text)),
+                "built-in",
+            );
         };
         let mut files = Vec::new();
         collect(dir, MOST_DEPTH, &mut files)?;
@@ -233,11 +242,20 @@ impl RuleSet {
         let mut texts = Vec::new();
         for file in files {
             let size = fs::metadata(&file)?.len();
-            ensure!(size <= MOST_BYTES, "{}: {size} bytes, at most {MOST_BYTES}", file.display());
+            ensure!(
+                size <= MOST_BYTES,
+                "{}: {size} bytes, at most {MOST_BYTES}",
+                file.display()
+            );
             let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
             texts.push((file.display().to_string(), text));
         }
-        Self::of(texts.iter().map(|(name, text)| (name.as_str(), text.as_str())), "folder")
+        Self::of(
+            texts
+                .iter()
+                .map(|(name, text)| (name.as_str(), text.as_str())),
+            "folder",
+        )
     }
 
     /// What the rules are and a digest of their text: `built-in 21 3f2a9c01d4e5`.
@@ -299,9 +317,13 @@ impl RuleSet {
         let mut digest = Sha256::new();
         for (name, text) in texts {
             digest.update(text.as_bytes());
-            set.add_file(text).with_context(|| format!("rules in {name}"))?;
+            set.add_file(text)
+                .with_context(|| format!("rules in {name}"))?;
         }
-        ensure!(!set.rules.is_empty(), "no rule for Linux in it; leave `rules` empty for those built in");
+        ensure!(
+            !set.rules.is_empty(),
+            "no rule for Linux in it; leave `rules` empty for those built in"
+        );
         let mut hex = String::new();
         for byte in &digest.finalize()[..6] {
             let _ = write!(hex, "{byte:02x}");
@@ -331,7 +353,10 @@ impl RuleSet {
             if self.rules.iter().any(|other| other.name == rule.name) {
                 bail!("{}: a second rule of this name", rule.name);
             }
-            ensure!(self.rules.len() < MOST_RULES, "more than {MOST_RULES} rules");
+            ensure!(
+                self.rules.len() < MOST_RULES,
+                "more than {MOST_RULES} rules"
+            );
             self.by_category[category as usize].push(self.rules.len());
             self.rules.push(rule);
         }
@@ -343,8 +368,9 @@ impl Rule {
     fn of(rule: &SigmaRule) -> anyhow::Result<Self> {
         let extension = match rule.custom_attributes.get("ravn") {
             // By way of JSON: the YAML crate is the parser's own affair.
-            Some(value) => serde_json::from_value(serde_json::to_value(value)?)
-                .context("its ravn: part")?,
+            Some(value) => {
+                serde_json::from_value(serde_json::to_value(value)?).context("its ravn: part")?
+            }
             None => Extension {
                 tier: Tier::Context,
                 says: String::new(),
@@ -353,16 +379,21 @@ impl Rule {
             },
         };
         let id = rule.id.clone().unwrap_or_default();
-        let name = [rule.name.clone().unwrap_or_default(), id.clone(), rule.title.clone()]
-            .into_iter()
-            .find(|text| !text.is_empty())
-            .unwrap_or_default();
+        let name = [
+            rule.name.clone().unwrap_or_default(),
+            id.clone(),
+            rule.title.clone(),
+        ]
+        .into_iter()
+        .find(|text| !text.is_empty())
+        .unwrap_or_default();
         let (techniques, tactics) = rule
             .tags
             .iter()
             .filter_map(|tag| tag.strip_prefix("attack."))
             .partition::<Vec<&str>, _>(|tag| {
-                tag.strip_prefix('t').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+                tag.strip_prefix('t')
+                    .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
             });
         Ok(Self {
             id: if id.is_empty() { name.clone() } else { id },
@@ -387,7 +418,7 @@ impl Rule {
             next: extension.next,
             false_positives: rule.falsepositives.clone(),
             first_seen: extension.first_seen,
-            compiled: compile_rule(rule)?,
+            compiled: spelled_out(compile_rule(rule)?),
         })
     }
 
@@ -400,13 +431,54 @@ impl Rule {
         digest.update(self.name.as_bytes());
         for field in &self.first_seen {
             let value = facts.get_field(field);
-            let value = value.as_ref().and_then(EventValue::as_str).unwrap_or_default();
+            let value = value
+                .as_ref()
+                .and_then(EventValue::as_str)
+                .unwrap_or_default();
             digest.update([0]);
             digest.update(value.as_bytes());
         }
         let mut key = [0; 8];
         key.copy_from_slice(&digest.finalize()[..8]);
         Some(u64::from_be_bytes(key))
+    }
+}
+
+/// The rule with `1 of x*` and `all of x*` written out: names are matched once here instead of
+/// at each event, and in an order that does not change from run to run.
+fn spelled_out(mut rule: CompiledRule) -> CompiledRule {
+    let mut names: Vec<String> = rule.detections.keys().cloned().collect();
+    names.sort();
+    for condition in &mut rule.conditions {
+        spell_out(condition, &names);
+    }
+    rule
+}
+
+fn spell_out(condition: &mut ConditionExpr, names: &[String]) {
+    match condition {
+        ConditionExpr::Identifier(_) => {}
+        ConditionExpr::And(parts) | ConditionExpr::Or(parts) => {
+            for part in parts {
+                spell_out(part, names);
+            }
+        }
+        ConditionExpr::Not(inner) => spell_out(inner, names),
+        ConditionExpr::Selector {
+            quantifier,
+            pattern,
+        } => {
+            let parts = names
+                .iter()
+                .filter(|name| pattern.matches_detection_name(name))
+                .map(|name| ConditionExpr::Identifier(name.clone()))
+                .collect();
+            *condition = match quantifier {
+                Quantifier::Any => ConditionExpr::Or(parts),
+                Quantifier::All => ConditionExpr::And(parts),
+                Quantifier::Count(_) => return,
+            };
+        }
     }
 }
 
@@ -418,7 +490,9 @@ fn collect(dir: &Path, depth: usize, files: &mut Vec<PathBuf>) -> anyhow::Result
         if kind.is_dir() && depth > 0 {
             collect(&path, depth - 1, files)?;
         } else if kind.is_file()
-            && path.extension().is_some_and(|end| end == "yml" || end == "yaml")
+            && path
+                .extension()
+                .is_some_and(|end| end == "yml" || end == "yaml")
         {
             files.push(path);
         }

@@ -65,9 +65,14 @@ fn cost() {
     });
     measure("connect", |_| Event::Connect(tcp(&[192, 0, 2, 1])));
     measure("exec", |_| {
-        let mut exec = program("/usr/bin/git", "git\0commit\0-m\0some message of a usual length\0");
+        let mut exec = program(
+            "/usr/bin/git",
+            "git\0commit\0-m\0some message of a usual length\0",
+        );
         exec.euid = 1000;
         Event::Exec(exec)
     });
-    measure("unlink", |_| Event::Unlink(super::script::named("home/dev/project/.git/index.lock")));
+    measure("unlink", |_| {
+        Event::Unlink(super::script::named("home/dev/project/.git/index.lock"))
+    });
 }
