@@ -3,6 +3,7 @@
 //! `docs/rules.md` lists the fields. Nothing is built until a rule asks for it.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 
 use ravn_shared::event::{Event as What, Record, Socket, exec_flags};
 use rsigma_eval::{Event, EventValue};
@@ -25,12 +26,19 @@ pub struct Facts<'a> {
     pub writers: &'a Writers,
     /// What the record changed.
     pub change: Change,
+    /// `TargetFilename`, once a rule asked for it.
+    pub target_file: OnceCell<Option<Cow<'a, str>>>,
 }
 
 type Value<'a> = Option<EventValue<'a>>;
 
 fn text(bytes: &[u8]) -> Value<'_> {
-    (!bytes.is_empty()).then(|| EventValue::Str(String::from_utf8_lossy(bytes)))
+    (!bytes.is_empty()).then(|| EventValue::Str(shown(bytes)))
+}
+
+/// `from_utf8_lossy`, which walks character by character, only for what needs it.
+fn shown(bytes: &[u8]) -> Cow<'_, str> {
+    str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 fn owned(bytes: Vec<u8>) -> Value<'static> {
@@ -154,10 +162,6 @@ impl<'a> Facts<'a> {
             "ParentImage" => text(&self.parent()?.exe),
             "ParentCommandLine" => line(&self.parent()?.argv),
             "ParentUser" => user(self.parent()?.uid),
-            "TargetFilename" => match self.file()? {
-                Cow::Borrowed(path) => text(path),
-                Cow::Owned(path) => owned(path),
-            },
             "SourceFilename" => match &self.record.event {
                 What::Rename(rename) => owned(absolute(&rename.from)),
                 _ => None,
@@ -303,6 +307,16 @@ impl<'a> Facts<'a> {
 
 impl Event for Facts<'_> {
     fn get_field(&self, path: &str) -> Option<EventValue<'_>> {
+        // Nine of ten questions of file rules.
+        if path == "TargetFilename" {
+            let target = self.target_file.get_or_init(|| match self.file()? {
+                Cow::Borrowed(path) => Some(shown(path)),
+                Cow::Owned(path) => Some(Cow::Owned(String::from_utf8_lossy(&path).into_owned())),
+            });
+            return target
+                .as_deref()
+                .map(|path| EventValue::Str(Cow::Borrowed(path)));
+        }
         match path.strip_prefix("Ravn.") {
             Some(name) => self.of_event(name).or_else(|| self.of_process(name)),
             None => self.plain(path),

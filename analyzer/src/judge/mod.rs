@@ -21,6 +21,7 @@ mod state;
 mod strike;
 mod summary;
 mod table;
+mod test;
 mod view;
 mod written;
 
@@ -158,6 +159,7 @@ impl Judge {
             table: &self.table,
             writers: &self.writers,
             change,
+            target_file: std::cell::OnceCell::new(),
         };
         let (rules, hits) = (&self.rules, &mut self.hits);
         rules.judge(&facts, |at| hits.push(Hit::of(at, rules, &facts)));

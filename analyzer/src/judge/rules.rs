@@ -6,15 +6,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
 use ravn_shared::event::Event as What;
-use rsigma_eval::{CompiledRule, Event, EventValue, compile_rule, evaluate_rule};
-use rsigma_parser::{
-    ConditionExpr, Level as SigmaLevel, LogSource, Quantifier, SigmaRule, parse_sigma_yaml,
-};
+use rsigma_eval::{Event, EventValue, compile_rule};
+use rsigma_parser::{Level as SigmaLevel, LogSource, SigmaRule, parse_sigma_yaml};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::builtin::BUILT_IN;
 use super::facts::Facts;
+use super::test::Test;
 
 /// Largest file of rules that is read.
 const MOST_BYTES: u64 = 1024 * 1024;
@@ -210,7 +209,7 @@ pub struct Rule {
     /// What fires it in ordinary work.
     pub false_positives: Vec<String>,
     first_seen: Vec<String>,
-    compiled: CompiledRule,
+    test: Test,
 }
 
 /// Every rule, by the kind of event that it looks at.
@@ -297,7 +296,7 @@ impl RuleSet {
         };
         for category in Category::of(&facts.record.event).iter().chain(gained) {
             for at in &self.by_category[*category as usize] {
-                if evaluate_rule(&self.rules[*at].compiled, facts).is_some() {
+                if self.rules[*at].test.holds(facts) {
                     hit(*at);
                 }
             }
@@ -418,7 +417,7 @@ impl Rule {
             next: extension.next,
             false_positives: rule.falsepositives.clone(),
             first_seen: extension.first_seen,
-            compiled: spelled_out(compile_rule(rule)?),
+            test: Test::of(&compile_rule(rule)?),
         })
     }
 
@@ -441,44 +440,6 @@ impl Rule {
         let mut key = [0; 8];
         key.copy_from_slice(&digest.finalize()[..8]);
         Some(u64::from_be_bytes(key))
-    }
-}
-
-/// The rule with `1 of x*` and `all of x*` written out: names are matched once here instead of
-/// at each event, and in an order that does not change from run to run.
-fn spelled_out(mut rule: CompiledRule) -> CompiledRule {
-    let mut names: Vec<String> = rule.detections.keys().cloned().collect();
-    names.sort();
-    for condition in &mut rule.conditions {
-        spell_out(condition, &names);
-    }
-    rule
-}
-
-fn spell_out(condition: &mut ConditionExpr, names: &[String]) {
-    match condition {
-        ConditionExpr::Identifier(_) => {}
-        ConditionExpr::And(parts) | ConditionExpr::Or(parts) => {
-            for part in parts {
-                spell_out(part, names);
-            }
-        }
-        ConditionExpr::Not(inner) => spell_out(inner, names),
-        ConditionExpr::Selector {
-            quantifier,
-            pattern,
-        } => {
-            let parts = names
-                .iter()
-                .filter(|name| pattern.matches_detection_name(name))
-                .map(|name| ConditionExpr::Identifier(name.clone()))
-                .collect();
-            *condition = match quantifier {
-                Quantifier::Any => ConditionExpr::Or(parts),
-                Quantifier::All => ConditionExpr::And(parts),
-                Quantifier::Count(_) => return,
-            };
-        }
     }
 }
 
