@@ -87,7 +87,10 @@ impl Board {
     /// Fields that changed since the last call.
     pub fn changed(&mut self, fields: &mut Vec<Field>) {
         for entry in std::mem::take(&mut self.changed) {
-            let value = self.all.get(&entry).and_then(|it| rmp_serde::to_vec(it).ok());
+            let value = self
+                .all
+                .get(&entry)
+                .and_then(|it| rmp_serde::to_vec(it).ok());
             fields.push((format!("i:{}:{}", entry.tgid, entry.start_ns), value));
         }
     }
@@ -97,8 +100,7 @@ impl Board {
     /// # Errors
     /// When the value is no incident.
     pub fn restore(&mut self, value: &[u8]) -> Result<(), String> {
-        let incident: Incident =
-            rmp_serde::from_slice(value).map_err(|error| error.to_string())?;
+        let incident: Incident = rmp_serde::from_slice(value).map_err(|error| error.to_string())?;
         self.all.insert(incident.entry, incident);
         Ok(())
     }

@@ -99,8 +99,15 @@ mod tests {
         map.insert(2, 'b');
         map.insert(1, 'c');
         map.insert(3, 'd');
-        assert_eq!((map.get(&1), map.get(&2), map.get(&3)), (Some(&'c'), None, Some(&'d')));
-        let told: Vec<_> = map.changed().iter().map(|(k, v)| (*k, v.is_some())).collect();
+        assert_eq!(
+            (map.get(&1), map.get(&2), map.get(&3)),
+            (Some(&'c'), None, Some(&'d'))
+        );
+        let told: Vec<_> = map
+            .changed()
+            .iter()
+            .map(|(k, v)| (*k, v.is_some()))
+            .collect();
         assert_eq!(told, [(1, true), (2, false), (3, true)]);
         assert!(map.changed().is_empty());
     }

@@ -4,26 +4,74 @@
 pub const BUILT_IN: &[(&str, &str)] = &[
     ("accounts.yml", include_str!("../../rules/accounts.yml")),
     ("bpf-load.yml", include_str!("../../rules/bpf-load.yml")),
-    ("cloud-metadata.yml", include_str!("../../rules/cloud-metadata.yml")),
-    ("container-mount.yml", include_str!("../../rules/container-mount.yml")),
+    (
+        "cloud-metadata.yml",
+        include_str!("../../rules/cloud-metadata.yml"),
+    ),
+    (
+        "container-mount.yml",
+        include_str!("../../rules/container-mount.yml"),
+    ),
     ("cron.yml", include_str!("../../rules/cron.yml")),
-    ("dropped-exec.yml", include_str!("../../rules/dropped-exec.yml")),
-    ("gained-root.yml", include_str!("../../rules/gained-root.yml")),
-    ("kernel-helpers.yml", include_str!("../../rules/kernel-helpers.yml")),
-    ("kernel-module.yml", include_str!("../../rules/kernel-module.yml")),
-    ("kernel-thread-name.yml", include_str!("../../rules/kernel-thread-name.yml")),
-    ("memory-exec.yml", include_str!("../../rules/memory-exec.yml")),
+    (
+        "dropped-exec.yml",
+        include_str!("../../rules/dropped-exec.yml"),
+    ),
+    (
+        "gained-root.yml",
+        include_str!("../../rules/gained-root.yml"),
+    ),
+    (
+        "kernel-helpers.yml",
+        include_str!("../../rules/kernel-helpers.yml"),
+    ),
+    (
+        "kernel-module.yml",
+        include_str!("../../rules/kernel-module.yml"),
+    ),
+    (
+        "kernel-thread-name.yml",
+        include_str!("../../rules/kernel-thread-name.yml"),
+    ),
+    (
+        "memory-exec.yml",
+        include_str!("../../rules/memory-exec.yml"),
+    ),
     ("pam.yml", include_str!("../../rules/pam.yml")),
     ("php-shell.yml", include_str!("../../rules/php-shell.yml")),
     ("preload.yml", include_str!("../../rules/preload.yml")),
     ("ptrace.yml", include_str!("../../rules/ptrace.yml")),
-    ("sensor-files.yml", include_str!("../../rules/sensor-files.yml")),
-    ("sensor-ptrace.yml", include_str!("../../rules/sensor-ptrace.yml")),
-    ("server-shell.yml", include_str!("../../rules/server-shell.yml")),
-    ("setuid-file.yml", include_str!("../../rules/setuid-file.yml")),
-    ("setuid-no-argv.yml", include_str!("../../rules/setuid-no-argv.yml")),
-    ("shell-on-socket.yml", include_str!("../../rules/shell-on-socket.yml")),
-    ("socket-to-stdio.yml", include_str!("../../rules/socket-to-stdio.yml")),
+    (
+        "sensor-files.yml",
+        include_str!("../../rules/sensor-files.yml"),
+    ),
+    (
+        "sensor-ptrace.yml",
+        include_str!("../../rules/sensor-ptrace.yml"),
+    ),
+    (
+        "server-shell.yml",
+        include_str!("../../rules/server-shell.yml"),
+    ),
+    (
+        "setuid-file.yml",
+        include_str!("../../rules/setuid-file.yml"),
+    ),
+    (
+        "setuid-no-argv.yml",
+        include_str!("../../rules/setuid-no-argv.yml"),
+    ),
+    (
+        "shell-on-socket.yml",
+        include_str!("../../rules/shell-on-socket.yml"),
+    ),
+    (
+        "socket-to-stdio.yml",
+        include_str!("../../rules/socket-to-stdio.yml"),
+    ),
     ("ssh-keys.yml", include_str!("../../rules/ssh-keys.yml")),
-    ("systemd-unit.yml", include_str!("../../rules/systemd-unit.yml")),
+    (
+        "systemd-unit.yml",
+        include_str!("../../rules/systemd-unit.yml"),
+    ),
 ];

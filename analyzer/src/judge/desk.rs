@@ -223,14 +223,18 @@ impl Desk {
         std::mem::take(&mut self.out)
     }
 
-    /// Alerts that were held back in the last hour, by rule.
+    /// Alerts that were held back in the hour of a rule's last first alert, by rule.
     pub fn held(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.brakes.iter().filter(|(_, brake)| brake.held > 0).map(|(rule, brake)| (rule.as_str(), brake.held))
+        self.brakes
+            .iter()
+            .filter(|(_, brake)| brake.held > 0)
+            .map(|(rule, brake)| (rule.as_str(), brake.held))
     }
 
     /// Fields that changed since the last call.
     pub fn changed(&mut self, fields: &mut Vec<Field>) {
-        let name = |entry: ProcessId, uid: &str| format!("i:{}:{}:{uid}", entry.tgid, entry.start_ns);
+        let name =
+            |entry: ProcessId, uid: &str| format!("i:{}:{}:{uid}", entry.tgid, entry.start_ns);
         for (entry, uid) in std::mem::take(&mut self.gone) {
             fields.push((name(entry, &uid), None));
         }
@@ -240,7 +244,10 @@ impl Desk {
             }
         }
         for rule in std::mem::take(&mut self.brakes_changed) {
-            let value = self.brakes.get(&rule).and_then(|brake| rmp_serde::to_vec(brake).ok());
+            let value = self
+                .brakes
+                .get(&rule)
+                .and_then(|brake| rmp_serde::to_vec(brake).ok());
             fields.push((format!("j:b:{rule}"), value));
         }
     }
@@ -285,7 +292,16 @@ impl Desk {
         body["count"] = json!(fold.count);
         body["time"] = json!(time);
         body["risk_score"] = json!(round(now.score) as u64);
-        body["metadata"]["uid"] = json!(hex(&[b"alert", fold.uid.as_bytes(), &activity.to_be_bytes(), &fold.count.to_be_bytes(), &now.time_ns.to_be_bytes()], 16));
+        body["metadata"]["uid"] = json!(hex(
+            &[
+                b"alert",
+                fold.uid.as_bytes(),
+                &activity.to_be_bytes(),
+                &fold.count.to_be_bytes(),
+                &now.time_ns.to_be_bytes()
+            ],
+            16
+        ));
         body["metadata"]["sequence"] = json!(self.sequence);
         body["finding_info"]["last_seen_time"] = json!(time);
         body["unmapped"]["ravn"]["level"] = json!(level.word());
@@ -313,7 +329,10 @@ impl Desk {
 
 /// The alert after which a rule is quiet for the rest of its hour says so.
 fn summarise(draft: &mut Draft) {
-    let message = draft.body["message"].as_str().unwrap_or_default().to_owned();
+    let message = draft.body["message"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
     draft.body["message"] = json!(format!(
         "{message}. This rule made {BRAKE} alerts within the hour; further ones are counted only, the level still follows them"
     ));

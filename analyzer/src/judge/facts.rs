@@ -3,6 +3,7 @@
 //! `docs/rules.md` lists the fields. Nothing is built until a rule asks for it.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 
 use ravn_shared::event::{Event as What, Record, Socket, exec_flags};
 use rsigma_eval::{Event, EventValue};
@@ -11,7 +12,7 @@ use super::image;
 use super::process::Process;
 use super::summary::{absolute, address};
 use super::table::{Change, Table};
-use super::written::{Written, Writers};
+use super::written::{Writers, Written};
 
 /// A record with everything around it.
 pub struct Facts<'a> {
@@ -25,12 +26,19 @@ pub struct Facts<'a> {
     pub writers: &'a Writers,
     /// What the record changed.
     pub change: Change,
+    /// `TargetFilename`, once a rule asked for it.
+    pub target_file: OnceCell<Option<Cow<'a, str>>>,
 }
 
 type Value<'a> = Option<EventValue<'a>>;
 
 fn text(bytes: &[u8]) -> Value<'_> {
-    (!bytes.is_empty()).then(|| EventValue::Str(String::from_utf8_lossy(bytes)))
+    (!bytes.is_empty()).then(|| EventValue::Str(shown(bytes)))
+}
+
+/// `from_utf8_lossy`, which walks character by character, only for what needs it.
+fn shown(bytes: &[u8]) -> Cow<'_, str> {
+    str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 fn owned(bytes: Vec<u8>) -> Value<'static> {
@@ -50,7 +58,12 @@ fn yes(value: bool) -> Value<'static> {
 /// Arguments as one line, as they are: rules match bytes that people wrote, not escapes.
 fn line(argv: &[u8]) -> Value<'static> {
     let trimmed = argv.strip_suffix(b"\0").unwrap_or(argv);
-    owned(trimmed.iter().map(|byte| if *byte == 0 { b' ' } else { *byte }).collect())
+    owned(
+        trimmed
+            .iter()
+            .map(|byte| if *byte == 0 { b' ' } else { *byte })
+            .collect(),
+    )
 }
 
 fn user(uid: u32) -> Value<'static> {
@@ -75,7 +88,9 @@ impl<'a> Facts<'a> {
 
     fn socket(&self) -> Option<&'a Socket<'a>> {
         match &self.record.event {
-            What::Connect(socket) | What::Accept(socket) | What::Bind(socket)
+            What::Connect(socket)
+            | What::Accept(socket)
+            | What::Bind(socket)
             | What::Listen(socket) => Some(socket),
             What::DupSocket(dup) => Some(&dup.socket),
             _ => None,
@@ -116,14 +131,17 @@ impl<'a> Facts<'a> {
             return None;
         };
         let memfd = exec.flags & exec_flags::MEMFD != 0;
-        self.writers.of(if memfd { None } else { Some(exec.dev) }, exec.ino)
+        self.writers
+            .of(if memfd { None } else { Some(exec.dev) }, exec.ino)
     }
 
     /// The program that a shell's `-c` begins with, or the first argument that is no option.
     fn command(&self) -> Vec<u8> {
-        let argument = self.argv().split(|byte| *byte == 0).skip(1).find(|argument| {
-            !argument.is_empty() && !argument.starts_with(b"-")
-        });
+        let argument = self
+            .argv()
+            .split(|byte| *byte == 0)
+            .skip(1)
+            .find(|argument| !argument.is_empty() && !argument.starts_with(b"-"));
         let word = argument.unwrap_or_default();
         let word = word.trim_ascii_start();
         let end = word
@@ -144,24 +162,24 @@ impl<'a> Facts<'a> {
             "ParentImage" => text(&self.parent()?.exe),
             "ParentCommandLine" => line(&self.parent()?.argv),
             "ParentUser" => user(self.parent()?.uid),
-            "TargetFilename" => match self.file()? {
-                Cow::Borrowed(path) => text(path),
-                Cow::Owned(path) => owned(path),
-            },
             "SourceFilename" => match &self.record.event {
                 What::Rename(rename) => owned(absolute(&rename.from)),
                 _ => None,
             },
             "DestinationIp" => Some(EventValue::Str(self.remote()?.0.to_string().into())),
             "DestinationPort" => number(self.remote()?.1),
-            "SourceIp" => Some(EventValue::Str(address(self.socket()?.local)?.to_string().into())),
+            "SourceIp" => Some(EventValue::Str(
+                address(self.socket()?.local)?.to_string().into(),
+            )),
             "SourcePort" => number(self.socket()?.local_port),
             "Initiated" => yes(matches!(self.record.event, What::Connect(_))),
-            "Protocol" => Some(EventValue::Str(Cow::Borrowed(match self.socket()?.protocol {
-                6 => "tcp",
-                17 => "udp",
-                _ => "other",
-            }))),
+            "Protocol" => Some(EventValue::Str(Cow::Borrowed(
+                match self.socket()?.protocol {
+                    6 => "tcp",
+                    17 => "udp",
+                    _ => "other",
+                },
+            ))),
             _ => None,
         }
     }
@@ -194,9 +212,11 @@ impl<'a> Facts<'a> {
             "StdioJoined" => yes(self.change.stdio_both),
             "StdioPeer" => Some(EventValue::Str(self.remote()?.0.to_string().into())),
             "StdioPeerPort" => number(self.remote()?.1),
-            "ForOthers" => yes(self.parent().is_some_and(|parent| {
-                image::listens_for_others(parent.id.tgid, &parent.exe)
-            })),
+            "ForOthers" => yes(process.handed
+                && self.parent().map_or(process.parent.tgid == 1, |parent| {
+                    image::listens_for_others(parent.id.tgid, &parent.exe)
+                })),
+            "Runtime" => yes(process.runtime),
             "Server" => Some(EventValue::Str(process.server.as_ref()?.0.name().into())),
             "ServerImage" => Some(EventValue::Str(Cow::Borrowed(&process.server.as_ref()?.1))),
             "Container" => yes(process.container),
@@ -212,7 +232,11 @@ impl<'a> Facts<'a> {
             "Command" => owned(self.command()),
             "EmptyArgv" => yes(self.argv().iter().all(|byte| *byte == 0)),
             "KernelThreadName" => {
-                let first = self.argv().split(|byte| *byte == 0).next().unwrap_or_default();
+                let first = self
+                    .argv()
+                    .split(|byte| *byte == 0)
+                    .next()
+                    .unwrap_or_default();
                 yes(first.len() > 2 && first.starts_with(b"[") && first.ends_with(b"]"))
             }
             "Ancestors" => Some(EventValue::Array(
@@ -229,9 +253,7 @@ impl<'a> Facts<'a> {
         match (&self.record.event, name) {
             (What::Open(open), "Created") => yes(open.created),
             (What::Open(open), "Mode") => number(open.mode),
-            (What::Open(open), "Truncates") => {
-                yes(open.flags & libc::O_TRUNC.cast_unsigned() != 0)
-            }
+            (What::Open(open), "Truncates") => yes(open.flags & libc::O_TRUNC.cast_unsigned() != 0),
             (What::Chmod(chmod), "Mode") => number(chmod.mode),
             (What::Chmod(chmod), "SetuidBit") => yes(chmod.mode & 0o4000 != 0),
             (What::Unlink(file), "Resolved") => yes(file.resolved),
@@ -241,17 +263,23 @@ impl<'a> Facts<'a> {
             (_, "TargetInstalled") => yes(image::installed(&self.file()?)),
             (_, "Loopback") => yes(self.remote()?.0.is_loopback()),
             (What::Ptrace(call), "Request") => number(i64::try_from(call.request).unwrap_or(-1)),
-            // ATTACH, SEIZE; POKETEXT, POKEDATA, POKEUSER; SETREGS, SETFPREGS, SETREGSET.
+            // ATTACH, SEIZE; POKETEXT, POKEDATA, POKEUSER; SETREGS, SETFPREGS, SETREGSET. Who pokes
+            // has attached before, or started the target: a thread of it is not in the table.
             (What::Ptrace(call), "Injects") => yes(call.ret >= 0
-                && matches!(call.request, 4 | 5 | 6 | 13 | 15 | 16 | 0x4205 | 0x4206)),
+                && (matches!(call.request, 16 | 0x4206)
+                    || matches!(call.request, 4 | 5 | 6 | 13 | 15 | 0x4205)
+                        && self.target().is_some())),
             (What::Ptrace(call), "TargetPid") => number(call.target),
             (What::Ptrace(_), "TargetImage") => text(&self.target()?.exe),
-            (What::Ptrace(_), "TargetSensor") => {
-                yes(self.target().is_some_and(|target| image::sensor(&target.exe)))
-            }
+            (What::Ptrace(_), "TargetSensor") => yes(self
+                .target()
+                .is_some_and(|target| image::sensor(&target.exe))),
             (What::Ptrace(_), "TargetOwn") => yes(self.target().is_some_and(|target| {
                 target.id == self.process.id
-                    || self.table.ancestors(target, 64).any(|at| at.id == self.process.id)
+                    || self
+                        .table
+                        .ancestors(target, 64)
+                        .any(|at| at.id == self.process.id)
             })),
             (What::Ptrace(_), "TargetSameImage") => yes(self.target().is_some_and(|target| {
                 !target.exe.is_empty()
@@ -279,6 +307,16 @@ impl<'a> Facts<'a> {
 
 impl Event for Facts<'_> {
     fn get_field(&self, path: &str) -> Option<EventValue<'_>> {
+        // Nine of ten questions of file rules.
+        if path == "TargetFilename" {
+            let target = self.target_file.get_or_init(|| match self.file()? {
+                Cow::Borrowed(path) => Some(shown(path)),
+                Cow::Owned(path) => Some(Cow::Owned(String::from_utf8_lossy(&path).into_owned())),
+            });
+            return target
+                .as_deref()
+                .map(|path| EventValue::Str(Cow::Borrowed(path)));
+        }
         match path.strip_prefix("Ravn.") {
             Some(name) => self.of_event(name).or_else(|| self.of_process(name)),
             None => self.plain(path),
@@ -290,13 +328,19 @@ impl Event for Facts<'_> {
     }
 
     fn all_string_values(&self) -> Vec<Cow<'_, str>> {
-        ["Image", "CommandLine", "CurrentDirectory", "TargetFilename", "SourceFilename"]
-            .into_iter()
-            .filter_map(|field| match self.get_field(field) {
-                Some(EventValue::Str(text)) => Some(text),
-                _ => None,
-            })
-            .collect()
+        [
+            "Image",
+            "CommandLine",
+            "CurrentDirectory",
+            "TargetFilename",
+            "SourceFilename",
+        ]
+        .into_iter()
+        .filter_map(|field| match self.get_field(field) {
+            Some(EventValue::Str(text)) => Some(text),
+            _ => None,
+        })
+        .collect()
     }
 
     /// Of no use here: no correlation rule is loaded, and no rule embeds its event.

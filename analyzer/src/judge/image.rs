@@ -208,8 +208,7 @@ pub fn runtime(exe: &[u8]) -> bool {
 /// What runs below it is in a container.
 pub fn container(exe: &[u8]) -> bool {
     runtime(exe)
-        || packaged(exe)
-            && (base(exe).starts_with(b"containerd-shim") || base(exe) == b"conmon")
+        || packaged(exe) && (base(exe).starts_with(b"containerd-shim") || base(exe) == b"conmon")
 }
 
 /// Starts a program for each connection, with the connection as its standard input and output.
@@ -231,7 +230,12 @@ mod tests {
         for path in ["/usr/bin/dpkg", "/lib/systemd/systemd", "/snap/core/1/x"] {
             assert!(packaged(path.as_bytes()), "{path}");
         }
-        for path in ["/usr/local/bin/dpkg", "/tmp/usr/bin/dpkg", "/library/x", "/home/a/bin/sh"] {
+        for path in [
+            "/usr/local/bin/dpkg",
+            "/tmp/usr/bin/dpkg",
+            "/library/x",
+            "/home/a/bin/sh",
+        ] {
             assert!(!packaged(path.as_bytes()), "{path}");
         }
     }
@@ -242,7 +246,11 @@ mod tests {
         assert!(changer(b"/usr/bin/python3.11", b"/usr/bin/cloud-init", 0));
         assert!(!changer(b"/usr/bin/dpkg", b"", 1000));
         assert!(!changer(b"/tmp/dpkg", b"", 0));
-        assert!(!changer(b"/usr/bin/python3.11", b"/usr/bin/../../tmp/apt", 0));
+        assert!(!changer(
+            b"/usr/bin/python3.11",
+            b"/usr/bin/../../tmp/apt",
+            0
+        ));
         assert!(!changer(b"/home/a/python3", b"/usr/bin/cloud-init", 0));
     }
 

@@ -132,7 +132,9 @@ impl Incident {
     /// The evidence that says most; at equal worth the first.
     pub fn worst(&self) -> Option<&Evidence> {
         self.evidence.values().max_by(|a, b| {
-            a.worth.total_cmp(&b.worth).then(b.first_ns.cmp(&a.first_ns))
+            a.worth
+                .total_cmp(&b.worth)
+                .then(b.first_ns.cmp(&a.first_ns))
         })
     }
 }
@@ -145,7 +147,11 @@ fn halved(over_ns: u64) -> f64 {
 /// alone counts, and the lows share a bound.
 pub fn combine<'e>(evidence: impl Iterator<Item = &'e Evidence>) -> f64 {
     let mut all: Vec<&Evidence> = evidence.collect();
-    all.sort_by(|a, b| b.worth.total_cmp(&a.worth).then(a.first_ns.cmp(&b.first_ns)));
+    all.sort_by(|a, b| {
+        b.worth
+            .total_cmp(&a.worth)
+            .then(a.first_ns.cmp(&b.first_ns))
+    });
     let mut counted: Vec<&Evidence> = Vec::new();
     for one in all {
         let told = !one.tactic.is_empty()
@@ -203,8 +209,14 @@ mod tests {
     #[test]
     fn one_tactic_counts_again_after_ten_minutes() {
         let later = TACTIC_NS;
-        assert_eq!(score(&[evidence(40.0, "x", 0), evidence(40.0, "x", later - 1)]), 40.0);
-        assert_eq!(score(&[evidence(40.0, "x", 0), evidence(40.0, "x", later)]), 64.0);
+        assert_eq!(
+            score(&[evidence(40.0, "x", 0), evidence(40.0, "x", later - 1)]),
+            40.0
+        );
+        assert_eq!(
+            score(&[evidence(40.0, "x", 0), evidence(40.0, "x", later)]),
+            64.0
+        );
     }
 
     #[test]
@@ -223,7 +235,10 @@ mod tests {
         assert_eq!(incident.score_at(3 * HOLD_NS), 21.25);
         assert_eq!(incident.score_unheld(HOLD_NS), 42.5);
         incident.add("r", evidence(85.0, "execution", HOLD_NS), false);
-        assert_eq!((incident.score_at(2 * HOLD_NS), incident.evidence["r"].count), (42.5, 2));
+        assert_eq!(
+            (incident.score_at(2 * HOLD_NS), incident.evidence["r"].count),
+            (42.5, 2)
+        );
         incident.add("r", evidence(85.0, "execution", HOLD_NS), true);
         assert_eq!(incident.score_at(2 * HOLD_NS), 85.0);
     }

@@ -21,6 +21,7 @@ mod state;
 mod strike;
 mod summary;
 mod table;
+mod test;
 mod view;
 mod written;
 
@@ -101,7 +102,11 @@ impl Judge {
         };
         let mut judge = Self {
             host: setup.host,
-            boot: setup.boot_id.iter().map(|byte| format!("{byte:02x}")).collect(),
+            boot: setup
+                .boot_id
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect(),
             rules: Arc::new(setup.rules),
             context: Context::default(),
             table: Table::new(most),
@@ -144,7 +149,7 @@ impl Judge {
         }
         self.clock.offset_ns = clock_offset_ns;
         self.clock.now_ns = self.clock.now_ns.max(record.time_ns);
-        let (id, change) = self.table.take(record);
+        let (id, change) = self.table.take(record, self.clock.now_ns);
         let Some(process) = self.table.get(id) else {
             return;
         };
@@ -154,6 +159,7 @@ impl Judge {
             table: &self.table,
             writers: &self.writers,
             change,
+            target_file: std::cell::OnceCell::new(),
         };
         let (rules, hits) = (&self.rules, &mut self.hits);
         rules.judge(&facts, |at| hits.push(Hit::of(at, rules, &facts)));
@@ -216,7 +222,10 @@ impl Judge {
 
     /// Alerts that the storm brake held back, by rule.
     pub fn held_alerts(&self) -> Vec<(String, u64)> {
-        self.desk.held().map(|(rule, held)| (rule.to_owned(), held)).collect()
+        self.desk
+            .held()
+            .map(|(rule, held)| (rule.to_owned(), held))
+            .collect()
     }
 
     /// Number of processes in the table.
@@ -232,7 +241,10 @@ impl Judge {
             .iter()
             .filter(|process| process.suspect || process.model_score > 0.0)
             .map(|process| {
-                let incident = self.board.get(process.entry).filter(|it| it.open && process.suspect);
+                let incident = self
+                    .board
+                    .get(process.entry)
+                    .filter(|it| it.open && process.suspect);
                 let mut cmdline = process.command_line();
                 if let Some((end, _)) = cmdline.char_indices().nth(256) {
                     cmdline.truncate(end);
@@ -243,7 +255,9 @@ impl Judge {
                     exe: process.program(),
                     cmdline,
                     uid: process.uid,
-                    score: ocsf::round(incident.map_or(process.model_score, |it| it.score_at(now_ns))),
+                    score: ocsf::round(
+                        incident.map_or(process.model_score, |it| it.score_at(now_ns)),
+                    ),
                     model_score: ocsf::round(process.model_score),
                     reason: incident
                         .and_then(|it| {
@@ -256,7 +270,9 @@ impl Judge {
             })
             .collect();
         views.sort_by(|a, b| {
-            (b.score.total_cmp(&a.score)).then(a.start_ns.cmp(&b.start_ns)).then(a.tgid.cmp(&b.tgid))
+            (b.score.total_cmp(&a.score))
+                .then(a.start_ns.cmp(&b.start_ns))
+                .then(a.tgid.cmp(&b.tgid))
         });
         views.truncate(most);
         views
@@ -312,7 +328,11 @@ impl Judge {
             None => "nothing speaks against any process".to_owned(),
         };
         if let Some(why) = self.clock.losses.blind() {
-            reason = if level > Level::Low { format!("{reason}; {why}") } else { why };
+            reason = if level > Level::Low {
+                format!("{reason}; {why}")
+            } else {
+                why
+            };
             level = level.max(Level::Medium);
         }
         self.standing = Standing {

@@ -30,9 +30,15 @@ impl Losses {
                 self.essential
             ))
         } else if self.records >= BLIND {
-            Some(format!("blind: {} of all records were lost in the last 60 s", percent(self.records)))
+            Some(format!(
+                "blind: {} of all records were lost in the last 60 s",
+                percent(self.records)
+            ))
         } else if self.syscalls >= BLIND {
-            Some(format!("blind: {} of all syscalls were lost in the last 60 s", percent(self.syscalls)))
+            Some(format!(
+                "blind: {} of all syscalls were lost in the last 60 s",
+                percent(self.syscalls)
+            ))
         } else {
             None
         }
@@ -109,13 +115,21 @@ impl NoticeKind {
             Self::Undecodable | Self::DeadLetter => {
                 "Keep events:dead (LRANGE events:dead 0 -1) and report it with both versions"
             }
-            Self::Tampering => "See what ran as root in the minute before: ravn alerts, ravn events",
-            Self::Blind => "Run ravn status for what is lost where; raise [rings] or find the process that floods",
+            Self::Tampering => {
+                "See what ran as root in the minute before: ravn alerts, ravn events"
+            }
+            Self::Blind => {
+                "Run ravn status for what is lost where; raise [rings] or find the process that floods"
+            }
         }
     }
 
     /// As the maker of a finding.
-    pub(super) fn analytic<'a>(self, next: &'a mut [String; 1], tactics: &'a [String]) -> Analytic<'a> {
+    pub(super) fn analytic<'a>(
+        self,
+        next: &'a mut [String; 1],
+        tactics: &'a [String],
+    ) -> Analytic<'a> {
         next[0] = self.next().to_owned();
         Analytic {
             type_id: 1,
@@ -164,8 +178,15 @@ mod tests {
             syscalls,
         };
         assert_eq!(losses(0, 0.009, 0.009).blind(), None);
-        for found in [losses(1, 0.0, 0.0), losses(0, 0.01, 0.0), losses(0, 0.0, 0.01)] {
-            assert!(found.blind().is_some_and(|why| why.starts_with("blind: ")), "{found:?}");
+        for found in [
+            losses(1, 0.0, 0.0),
+            losses(0, 0.01, 0.0),
+            losses(0, 0.0, 0.01),
+        ] {
+            assert!(
+                found.blind().is_some_and(|why| why.starts_with("blind: ")),
+                "{found:?}"
+            );
         }
     }
 }

@@ -111,7 +111,10 @@ pub fn finding(
         "false_positives": analytic.false_positives,
     });
     if let Some((process, table)) = subject.process {
-        evidence.insert("process".to_owned(), whole(process, table, scene.clock_offset_ns));
+        evidence.insert(
+            "process".to_owned(),
+            whole(process, table, scene.clock_offset_ns),
+        );
         extra["cgroup_id"] = json!(process.cgroup_id);
         extra["session"] = json!(process.session);
         extra["loginuid"] = match process.loginuid {
@@ -211,7 +214,8 @@ fn brief(process: &Process, clock_offset_ns: i64) -> Value {
 
 fn whole(process: &Process, table: &Table, clock_offset_ns: i64) -> Value {
     let mut value = brief(process, clock_offset_ns);
-    value["user"] = json!({"uid": process.uid.to_string(), "type_id": if process.uid == 0 { 2 } else { 1 }});
+    value["user"] =
+        json!({"uid": process.uid.to_string(), "type_id": if process.uid == 0 { 2 } else { 1 }});
     value["working_directory"] = json!(escape(&process.cwd));
     let ancestry: Vec<Value> = table
         .ancestors(process, ANCESTORS)
@@ -230,7 +234,11 @@ fn events(process: &Process, table: &Table, clock_offset_ns: i64) -> Value {
     let mut at = Some(process);
     let mut ancestors = table.ancestors(process, ANCESTORS);
     while let Some(one) = at {
-        all.extend(one.happened.iter().map(|happening| (happening, one.id.tgid)));
+        all.extend(
+            one.happened
+                .iter()
+                .map(|happening| (happening, one.id.tgid)),
+        );
         if one.id == process.entry {
             break;
         }
@@ -255,9 +263,7 @@ fn attacks(analytic: &Analytic<'_>) -> Vec<Value> {
     let tactics: Vec<Value> = analytic
         .tactics
         .iter()
-        .filter_map(|name| {
-            tactic(name).map(|(uid, title)| json!({"uid": uid, "name": title}))
-        })
+        .filter_map(|name| tactic(name).map(|(uid, title)| json!({"uid": uid, "name": title})))
         .collect();
     if analytic.techniques.is_empty() {
         return tactics
@@ -269,7 +275,11 @@ fn attacks(analytic: &Analytic<'_>) -> Vec<Value> {
         .techniques
         .iter()
         .map(|technique| {
-            let key = if technique.contains('.') { "sub_technique" } else { "technique" };
+            let key = if technique.contains('.') {
+                "sub_technique"
+            } else {
+                "technique"
+            };
             let mut attack = json!({"version": "16.1"});
             attack[key] = json!({"uid": technique});
             if let Some((parent, _)) = technique.split_once('.') {

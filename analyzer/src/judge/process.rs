@@ -60,6 +60,10 @@ pub struct Process {
     pub trust: Option<ProcessId>,
     /// Server above it (or itself), and whose image.
     pub server: Option<(Server, String)>,
+    /// A container runtime of a package, or the copy of itself in memory that it became.
+    pub runtime: bool,
+    /// The first program of its process: what is on its descriptors its creator put there.
+    pub handed: bool,
     /// Below a container runtime.
     pub container: bool,
     /// Connected to another machine since its exec.
@@ -80,7 +84,11 @@ pub struct Process {
     pub model_score: f64,
     /// What it did last, oldest first.
     pub happened: VecDeque<Happening>,
-    /// When it ended.
+    /// Its fork or an exec was seen, not only headers of other records.
+    pub born: bool,
+    /// When its last record arrived.
+    pub last_ns: u64,
+    /// When its end was told.
     pub exited_ns: Option<u64>,
     /// Changed since the last checkpoint.
     #[serde(skip)]
@@ -148,6 +156,7 @@ impl Process {
         self.trust = parent.trust;
         self.server.clone_from(&parent.server);
         self.container = parent.container || image::container(&parent.exe);
+        self.runtime = parent.runtime;
         self.network = parent.network;
         self.creds_known = parent.creds_known;
         self.may_root = parent.may_root;
@@ -158,10 +167,11 @@ impl Process {
         self.since_ns = time_ns;
         let secure = exec.flags & exec_flags::SECURE != 0;
         let root = self.uid == 0 || exec.euid == 0;
-        let gained = root
-            && self.creds_known
-            && !self.may_root
-            && !(secure && image::installed(exec.path));
+        let gained =
+            root && self.creds_known && !self.may_root && !(secure && image::installed(exec.path));
+        self.runtime =
+            image::runtime(exec.path) || exec.flags & exec_flags::MEMFD != 0 && self.runtime;
+        self.handed = self.execs == 0 || self.exe == b"/usr/lib/systemd/systemd-executor";
         self.exe = exec.path.to_vec();
         self.argv = exec.argv[..exec.argv.len().min(argv_most)].to_vec();
         self.cwd = exec.cwd.to_vec();
@@ -181,6 +191,7 @@ impl Process {
         self.creds_known = true;
         self.may_root = root || exec.cap_effective & CAP_SETUID != 0;
         self.execs += 1;
+        self.born = true;
         if let Some(server) = image::server(exec.path).filter(|_| image::packaged(exec.path)) {
             self.server = Some((server, escape(exec.path)));
         }
@@ -214,6 +225,9 @@ impl Process {
 
     /// Its command line, safe to show.
     pub fn command_line(&self) -> String {
+        if self.argv.is_empty() {
+            return String::new();
+        }
         command_line(&self.argv)
     }
 }

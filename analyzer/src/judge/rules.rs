@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
 use ravn_shared::event::Event as What;
-use rsigma_eval::{CompiledRule, Event, EventValue, compile_rule, evaluate_rule};
+use rsigma_eval::{Event, EventValue, compile_rule};
 use rsigma_parser::{Level as SigmaLevel, LogSource, SigmaRule, parse_sigma_yaml};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::builtin::BUILT_IN;
 use super::facts::Facts;
+use super::test::Test;
 
 /// Largest file of rules that is read.
 const MOST_BYTES: u64 = 1024 * 1024;
@@ -81,7 +82,11 @@ impl Category {
     }
 
     fn of_source(source: &LogSource) -> Option<Self> {
-        if source.product.as_deref().is_some_and(|product| product != "linux") {
+        if source
+            .product
+            .as_deref()
+            .is_some_and(|product| product != "linux")
+        {
             return None;
         }
         let category = source.category.as_deref()?;
@@ -204,7 +209,7 @@ pub struct Rule {
     /// What fires it in ordinary work.
     pub false_positives: Vec<String>,
     first_seen: Vec<String>,
-    compiled: CompiledRule,
+    test: Test,
 }
 
 /// Every rule, by the kind of event that it looks at.
@@ -225,7 +230,10 @@ impl RuleSet {
     /// Names the file and what is wrong in it: no rule is used unless all are sound.
     pub fn load(dir: Option<&Path>) -> anyhow::Result<Self> {
         let Some(dir) = dir else {
-            return Self::of(BUILT_IN.iter().map(|(name, text)| (*name, *text)), "built-in");
+            return Self::of(
+                BUILT_IN.iter().map(|(name, text)| (*name, *text)),
+                "built-in",
+            );
         };
         let mut files = Vec::new();
         collect(dir, MOST_DEPTH, &mut files)?;
@@ -233,11 +241,20 @@ impl RuleSet {
         let mut texts = Vec::new();
         for file in files {
             let size = fs::metadata(&file)?.len();
-            ensure!(size <= MOST_BYTES, "{}: {size} bytes, at most {MOST_BYTES}", file.display());
+            ensure!(
+                size <= MOST_BYTES,
+                "{}: {size} bytes, at most {MOST_BYTES}",
+                file.display()
+            );
             let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
             texts.push((file.display().to_string(), text));
         }
-        Self::of(texts.iter().map(|(name, text)| (name.as_str(), text.as_str())), "folder")
+        Self::of(
+            texts
+                .iter()
+                .map(|(name, text)| (name.as_str(), text.as_str())),
+            "folder",
+        )
     }
 
     /// What the rules are and a digest of their text: `built-in 21 3f2a9c01d4e5`.
@@ -279,7 +296,7 @@ impl RuleSet {
         };
         for category in Category::of(&facts.record.event).iter().chain(gained) {
             for at in &self.by_category[*category as usize] {
-                if evaluate_rule(&self.rules[*at].compiled, facts).is_some() {
+                if self.rules[*at].test.holds(facts) {
                     hit(*at);
                 }
             }
@@ -299,9 +316,13 @@ impl RuleSet {
         let mut digest = Sha256::new();
         for (name, text) in texts {
             digest.update(text.as_bytes());
-            set.add_file(text).with_context(|| format!("rules in {name}"))?;
+            set.add_file(text)
+                .with_context(|| format!("rules in {name}"))?;
         }
-        ensure!(!set.rules.is_empty(), "no rule for Linux in it; leave `rules` empty for those built in");
+        ensure!(
+            !set.rules.is_empty(),
+            "no rule for Linux in it; leave `rules` empty for those built in"
+        );
         let mut hex = String::new();
         for byte in &digest.finalize()[..6] {
             let _ = write!(hex, "{byte:02x}");
@@ -331,7 +352,10 @@ impl RuleSet {
             if self.rules.iter().any(|other| other.name == rule.name) {
                 bail!("{}: a second rule of this name", rule.name);
             }
-            ensure!(self.rules.len() < MOST_RULES, "more than {MOST_RULES} rules");
+            ensure!(
+                self.rules.len() < MOST_RULES,
+                "more than {MOST_RULES} rules"
+            );
             self.by_category[category as usize].push(self.rules.len());
             self.rules.push(rule);
         }
@@ -343,8 +367,9 @@ impl Rule {
     fn of(rule: &SigmaRule) -> anyhow::Result<Self> {
         let extension = match rule.custom_attributes.get("ravn") {
             // By way of JSON: the YAML crate is the parser's own affair.
-            Some(value) => serde_json::from_value(serde_json::to_value(value)?)
-                .context("its ravn: part")?,
+            Some(value) => {
+                serde_json::from_value(serde_json::to_value(value)?).context("its ravn: part")?
+            }
             None => Extension {
                 tier: Tier::Context,
                 says: String::new(),
@@ -353,16 +378,21 @@ impl Rule {
             },
         };
         let id = rule.id.clone().unwrap_or_default();
-        let name = [rule.name.clone().unwrap_or_default(), id.clone(), rule.title.clone()]
-            .into_iter()
-            .find(|text| !text.is_empty())
-            .unwrap_or_default();
+        let name = [
+            rule.name.clone().unwrap_or_default(),
+            id.clone(),
+            rule.title.clone(),
+        ]
+        .into_iter()
+        .find(|text| !text.is_empty())
+        .unwrap_or_default();
         let (techniques, tactics) = rule
             .tags
             .iter()
             .filter_map(|tag| tag.strip_prefix("attack."))
             .partition::<Vec<&str>, _>(|tag| {
-                tag.strip_prefix('t').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+                tag.strip_prefix('t')
+                    .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
             });
         Ok(Self {
             id: if id.is_empty() { name.clone() } else { id },
@@ -387,7 +417,7 @@ impl Rule {
             next: extension.next,
             false_positives: rule.falsepositives.clone(),
             first_seen: extension.first_seen,
-            compiled: compile_rule(rule)?,
+            test: Test::of(&compile_rule(rule)?),
         })
     }
 
@@ -400,7 +430,10 @@ impl Rule {
         digest.update(self.name.as_bytes());
         for field in &self.first_seen {
             let value = facts.get_field(field);
-            let value = value.as_ref().and_then(EventValue::as_str).unwrap_or_default();
+            let value = value
+                .as_ref()
+                .and_then(EventValue::as_str)
+                .unwrap_or_default();
             digest.update([0]);
             digest.update(value.as_bytes());
         }
@@ -418,7 +451,9 @@ fn collect(dir: &Path, depth: usize, files: &mut Vec<PathBuf>) -> anyhow::Result
         if kind.is_dir() && depth > 0 {
             collect(&path, depth - 1, files)?;
         } else if kind.is_file()
-            && path.extension().is_some_and(|end| end == "yml" || end == "yaml")
+            && path
+                .extension()
+                .is_some_and(|end| end == "yml" || end == "yaml")
         {
             files.push(path);
         }

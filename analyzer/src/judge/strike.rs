@@ -109,7 +109,12 @@ impl Judge {
         let says = rule
             .says
             .replace("{file}", hit.file.as_deref().unwrap_or("a file"))
-            .replace("{peer}", &peer.map_or("a peer".to_owned(), |(ip, port)| format!("{ip} port {port}")));
+            .replace(
+                "{peer}",
+                &peer.map_or("a peer".to_owned(), |(ip, port)| {
+                    format!("{ip} port {port}")
+                }),
+            );
         self.blow(&Blow {
             process: id,
             analytic: Analytic {
@@ -148,21 +153,30 @@ impl Judge {
         if self.table.get(id).is_none() || !(surprise.score >= MODEL_EVIDENCE) {
             return;
         }
-        let most = if surprise.novelty >= NOVEL { 100.0 } else { MODEL_ALONE };
+        let most = if surprise.novelty >= NOVEL {
+            100.0
+        } else {
+            MODEL_ALONE
+        };
         let worth = surprise.score.min(most);
         let severity = match Level::of(worth) {
             Level::High => Severity::High,
             _ => Severity::Medium,
         };
         let next = [
-            "Look at the spans: what was seen, and what this program does there otherwise".to_owned(),
+            "Look at the spans: what was seen, and what this program does there otherwise"
+                .to_owned(),
             "Compare with the process' ancestry and its last events, both in this alert".to_owned(),
         ];
         let model = self.context.model.clone();
         let mut key = Vec::from(id.tgid.to_be_bytes());
         key.extend(id.start_ns.to_be_bytes());
         let first = surprise.spans.first().map_or_else(String::new, |span| {
-            format!(": {} where {} was likeliest", escape(span.seen.as_bytes()), escape(span.expected.as_bytes()))
+            format!(
+                ": {} where {} was likeliest",
+                escape(span.seen.as_bytes()),
+                escape(span.expected.as_bytes())
+            )
         });
         self.blow(&Blow {
             process: id,
@@ -197,7 +211,11 @@ impl Judge {
     pub(super) fn noticed(&mut self, notice: &Notice) {
         let mut next = [String::new()];
         let tactics = [notice.kind.tactic().to_owned()];
-        let tactics = if tactics[0].is_empty() { &[][..] } else { &tactics[..] };
+        let tactics = if tactics[0].is_empty() {
+            &[][..]
+        } else {
+            &tactics[..]
+        };
         let severity = notice.kind.severity();
         self.blow(&Blow {
             process: SENSOR,
@@ -278,10 +296,23 @@ impl Judge {
         );
         let now_ns = self.clock.now_ns;
         let boot = self.boot.clone();
-        let before = self.board.get(entry).filter(|it| it.open).map_or(0.0, |it| it.score_at(now_ns));
+        let before = self
+            .board
+            .get(entry)
+            .filter(|it| it.open)
+            .map_or(0.0, |it| it.score_at(now_ns));
         let incident = self.board.open(entry, now_ns, || {
             let start = entry.start_ns.to_be_bytes();
-            hex(&[b"incident", boot.as_bytes(), &entry.tgid.to_be_bytes(), &start, blow.key], 8)
+            hex(
+                &[
+                    b"incident",
+                    boot.as_bytes(),
+                    &entry.tgid.to_be_bytes(),
+                    &start,
+                    blow.key,
+                ],
+                8,
+            )
         });
         let evidence = Evidence {
             title: blow.analytic.title.to_owned(),
@@ -310,7 +341,12 @@ impl Judge {
             time_ns: blow.time_ns,
             message: &match self.table.get(blow.process) {
                 Some(process) => {
-                    format!("{program} (pid {}, user {}) {}", process.id.tgid, who(uid), blow.says)
+                    format!(
+                        "{program} (pid {}, user {}) {}",
+                        process.id.tgid,
+                        who(uid),
+                        blow.says
+                    )
                 }
                 None => format!("{}: {}", blow.analytic.title, blow.says),
             },
@@ -333,7 +369,10 @@ impl Judge {
             ],
             16,
         );
-        let key = format!("{rule} {fingerprint} {}", subject.peer.map_or("", |(ip, _)| ip));
+        let key = format!(
+            "{rule} {fingerprint} {}",
+            subject.peer.map_or("", |(ip, _)| ip)
+        );
         let host = self.host.clone();
         let now = Now {
             time_ns: found.time_ns,
@@ -371,7 +410,14 @@ impl Judge {
             ..subject.clone()
         };
         let draft = || Draft {
-            body: finding(&uid, &fingerprint, found.message, &found.analytic, &scene, &subject),
+            body: finding(
+                &uid,
+                &fingerprint,
+                found.message,
+                &found.analytic,
+                &scene,
+                &subject,
+            ),
             uid: uid.clone(),
             key,
             rule: rule.to_owned(),
@@ -414,12 +460,20 @@ pub fn sentence(incident: &Incident) -> String {
         0 | 1 => {}
         2 => text.push_str("; and one more finding in the same process tree"),
         all => {
-            let _ = write!(text, "; and {} more findings in the same process tree", all - 1);
+            let _ = write!(
+                text,
+                "; and {} more findings in the same process tree",
+                all - 1
+            );
         }
     }
     text
 }
 
 fn who(uid: u32) -> String {
-    if uid == 0 { "root".to_owned() } else { uid.to_string() }
+    if uid == 0 {
+        "root".to_owned()
+    } else {
+        uid.to_string()
+    }
 }

@@ -33,12 +33,12 @@ pub fn short(event: &Event<'_>) -> Vec<u8> {
         }
         Event::Connect(socket) | Event::Accept(socket) => end(socket.remote, socket.remote_port),
         Event::Bind(socket) | Event::Listen(socket) => end(socket.local, socket.local_port),
-        Event::Creds(creds) => {
-            format!("uid {} euid {}", creds.uids[0], creds.uids[1]).into_bytes()
-        }
-        Event::Ptrace(call) => {
-            format!("request {:#x} of {} = {}", call.request, call.target, call.ret).into_bytes()
-        }
+        Event::Creds(creds) => format!("uid {} euid {}", creds.uids[0], creds.uids[1]).into_bytes(),
+        Event::Ptrace(call) => format!(
+            "request {:#x} of {} = {}",
+            call.request, call.target, call.ret
+        )
+        .into_bytes(),
         Event::Memfd(memfd) => cut(memfd.name),
         Event::DupSocket(dup) => {
             let mut text = format!("fd {} = ", dup.new_fd).into_bytes();
@@ -125,7 +125,10 @@ mod tests {
             };
             String::from_utf8_lossy(&absolute(&named)).into_owned()
         };
-        assert_eq!(path("/etc/cron.d", "../ld.so.preload"), "/etc/ld.so.preload");
+        assert_eq!(
+            path("/etc/cron.d", "../ld.so.preload"),
+            "/etc/ld.so.preload"
+        );
         assert_eq!(path("/tmp", "a"), "/tmp/a");
         assert_eq!(path("/tmp", "//etc/./passwd"), "/etc/passwd");
         assert_eq!(path("/", "../../x"), "/x");

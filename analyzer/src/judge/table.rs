@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use ravn_shared::event::{Creds, Event, Fork, Record};
 
 use super::process::{CAP_SETUID, Happening, Process};
-use super::{summary, image};
+use super::summary;
 use crate::checkpoint::{CheckpointError, Field};
 use crate::verdict::ProcessId;
 
@@ -19,6 +19,7 @@ const LINGER_NS: u64 = 10_000_000_000;
 const SUSPECT_NS: u64 = 300_000_000_000;
 /// The record of an exec is at most this much behind those of other rings.
 const EXEC_LATE_NS: u64 = 2_000_000_000;
+const MINUTE_NS: u64 = 60_000_000_000;
 /// Larger values are no process of ours.
 const MOST_VALUE: usize = 64 * 1024;
 
@@ -32,6 +33,8 @@ pub struct Table {
     exited: BTreeSet<(u64, ProcessId)>,
     dirty: Vec<ProcessId>,
     gone: Vec<ProcessId>,
+    /// The minute in which silent ones were looked for last.
+    swept: u64,
     /// Time of the first record: who began later was forked under our eyes.
     pub began_ns: u64,
 }
@@ -55,6 +58,7 @@ impl Table {
             exited: BTreeSet::new(),
             dirty: Vec::new(),
             gone: Vec::new(),
+            swept: 0,
             began_ns: 0,
         }
     }
@@ -83,13 +87,22 @@ impl Table {
     /// Whether the trusted change that a process is part of still runs.
     pub fn trusted(&self, process: &Process) -> bool {
         process.trust.is_some_and(|root| {
-            root == process.id || self.get(root).is_some_and(|found| found.exited_ns.is_none())
+            root == process.id
+                || self
+                    .get(root)
+                    .is_some_and(|found| found.exited_ns.is_none())
         })
     }
 
     /// Ancestors by creation, nearest first, at most `most`.
-    pub fn ancestors<'t>(&'t self, process: &Process, most: usize) -> impl Iterator<Item = &'t Process> {
-        let first = self.get(process.parent).filter(|found| found.id != process.id);
+    pub fn ancestors<'t>(
+        &'t self,
+        process: &Process,
+        most: usize,
+    ) -> impl Iterator<Item = &'t Process> {
+        let first = self
+            .get(process.parent)
+            .filter(|found| found.id != process.id);
         std::iter::successors(first, |at| {
             self.get(at.parent).filter(|found| found.id != at.id)
         })
@@ -97,7 +110,8 @@ impl Table {
     }
 
     /// Takes in what a record says of processes; afterwards its own process is in the table.
-    pub fn take(&mut self, record: &Record<'_>) -> (ProcessId, Change) {
+    /// `now_ns` is when it arrived: after an outage long behind its own time.
+    pub fn take(&mut self, record: &Record<'_>, now_ns: u64) -> (ProcessId, Change) {
         if self.began_ns == 0 {
             self.began_ns = record.time_ns;
         }
@@ -113,8 +127,6 @@ impl Table {
                 && let Some(parent) = self.all.get(&process.parent)
             {
                 process.inherit(parent);
-            } else if image::boundary(task.parent_tgid, b"", b"", 0) {
-                process.entry = id;
             }
             self.add(process);
         }
@@ -132,6 +144,7 @@ impl Table {
             process.comm.clear();
             process.comm.extend_from_slice(task.comm);
         }
+        process.last_ns = now_ns;
         process.cgroup_id = task.cgroup_id;
         process.gid = task.gid;
         process.uid = task.uid;
@@ -144,17 +157,19 @@ impl Table {
             Event::DupSocket(dup) if (0..3).contains(&dup.new_fd) => {
                 let inet = matches!(dup.socket.family, 2 | 10) && !dup.socket.remote.is_empty();
                 let bit = 1 << dup.new_fd;
-                process.sockets = if inet { process.sockets | bit } else { process.sockets & !bit };
+                process.sockets = if inet {
+                    process.sockets | bit
+                } else {
+                    process.sockets & !bit
+                };
                 change.stdio_both = inet && process.sockets & 1 != 0 && process.sockets & 6 != 0;
             }
-            Event::Connect(socket)
-                if socket.ret >= 0 || socket.ret == -libc::EINPROGRESS =>
-            {
+            Event::Connect(socket) if socket.ret >= 0 || socket.ret == -libc::EINPROGRESS => {
                 process.network |= summary::elsewhere(socket);
             }
             Event::Exit(exit) if exit.process && process.exited_ns.is_none() => {
-                process.exited_ns = Some(record.time_ns);
-                self.exited.insert((record.time_ns, id));
+                process.exited_ns = Some(now_ns);
+                self.exited.insert((now_ns, id));
                 if self.living.get(&id.tgid) == Some(&id.start_ns) {
                     self.living.remove(&id.tgid);
                 }
@@ -162,7 +177,9 @@ impl Table {
             _ => {}
         }
         change.gained_root |= unexplained_root(process, record);
-        if let Some(kind) = record.event.kind() {
+        let of_thread = matches!(&record.event, Event::Fork(fork) if fork.thread)
+            || matches!(&record.event, Event::Exit(exit) if !exit.process);
+        if let Some(kind) = record.event.kind().filter(|_| !of_thread) {
             let happening = Happening {
                 time_ns: record.time_ns,
                 kind: kind as u16,
@@ -200,7 +217,31 @@ impl Table {
         for id in ended {
             self.remove(id);
         }
+        let minute = now_ns / MINUTE_NS;
+        if minute != self.swept {
+            self.swept = minute;
+            self.sweep(now_ns);
+        }
         self.make_room();
+    }
+
+    /// Forgets those of which only headers were seen, and none for long: a record that came
+    /// after its process was forgotten brings one back that never ends.
+    fn sweep(&mut self, now_ns: u64) {
+        let silent: Vec<ProcessId> = self
+            .all
+            .values()
+            .filter(|process| {
+                !process.born
+                    && process.children == 0
+                    && !process.suspect
+                    && process.last_ns.saturating_add(SUSPECT_NS) < now_ns
+            })
+            .map(|process| process.id)
+            .collect();
+        for id in silent {
+            self.remove(id);
+        }
     }
 
     /// Fields that changed since the last call.
@@ -262,7 +303,11 @@ impl Table {
         };
         // A record of the child may have come first; it has all that the fork gives it then,
         // unless its parent was not known yet.
-        if self.all.get(&id).is_some_and(|child| child.execs > 0 || !child.exe.is_empty()) {
+        if self
+            .all
+            .get(&id)
+            .is_some_and(|child| child.execs > 0 || !child.exe.is_empty())
+        {
             return;
         }
         let mut child = Process {
@@ -272,10 +317,12 @@ impl Table {
         };
         child.inherit(creator);
         child.since_ns = record.time_ns;
+        child.born = true;
         if let Some(early) = self.all.remove(&id) {
             child.happened = early.happened;
             child.exited_ns = early.exited_ns;
             child.children = early.children;
+            child.last_ns = early.last_ns;
             child.stored = early.stored;
             if early.parent != parent {
                 self.unlink(early.parent);
@@ -365,7 +412,9 @@ impl Table {
                 .map(|process| (process.suspect, process.model_score, process.id))
                 .collect();
             children.sort_by(|a, b| {
-                (a.0.cmp(&b.0)).then(a.1.total_cmp(&b.1)).then(a.2.start_ns.cmp(&b.2.start_ns))
+                (a.0.cmp(&b.0))
+                    .then(a.1.total_cmp(&b.1))
+                    .then(a.2.start_ns.cmp(&b.2.start_ns))
             });
             let surplus = (self.all.len() - goal).min(children.len().div_ceil(2));
             if surplus == 0 {
@@ -392,7 +441,11 @@ impl Table {
 /// Credentials after a successful call.
 fn credentials(process: &mut Process, creds: &Creds) {
     process.uid = creds.uids[0];
-    process.euid = if creds.uids.contains(&0) && creds.user_ns_level == 0 { 0 } else { creds.uids[1] };
+    process.euid = if creds.uids.contains(&0) && creds.user_ns_level == 0 {
+        0
+    } else {
+        creds.uids[1]
+    };
     if !process.creds_known {
         process.creds_known = true;
         process.may_root = process.euid == 0;

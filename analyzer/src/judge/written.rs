@@ -55,7 +55,10 @@ impl Writers {
                     || process.network
                     || process.server.is_some()
                     || open.mode & 0o111 != 0;
-                ((open.dev, open.ino), matters && open.mode & 0o170_000 == 0o100_000)
+                (
+                    (open.dev, open.ino),
+                    matters && open.mode & 0o170_000 == 0o100_000,
+                )
             }
             _ => return,
         };
@@ -67,7 +70,7 @@ impl Writers {
             trusted: table.trusted(process),
             network: process.network,
             server: process.server.is_some(),
-            runtime: image::runtime(&process.exe),
+            runtime: process.runtime,
         };
         if self.0.get(&key) != Some(&written) {
             self.0.insert(key, written);

@@ -32,13 +32,21 @@ fn a_rise_is_immediate_and_named() {
     assert_eq!(host.level(), Level::Low);
     let shell = preload(&mut host);
     let standing = host.judge.score();
-    assert_eq!((standing.level, standing.score, standing.peak), (Level::High, 85.0, 85.0));
+    assert_eq!(
+        (standing.level, standing.score, standing.peak),
+        (Level::High, 85.0, 85.0)
+    );
     assert_eq!(
         standing.reason,
-        format!("/usr/bin/bash (pid {shell}, user root): The dynamic loader's preload file was changed")
+        format!(
+            "/usr/bin/bash (pid {shell}, user root): The dynamic loader's preload file was changed"
+        )
     );
     assert_eq!(standing.incident, Some(host.alerts[0].incident.clone()));
-    assert_eq!(standing.since_ms, (host.now_ns as i64 + super::script::OFFSET) / 1_000_000);
+    assert_eq!(
+        standing.since_ms,
+        (host.now_ns as i64 + super::script::OFFSET) / 1_000_000
+    );
     let worst = &host.judge.processes(10)[0];
     assert_eq!((worst.tgid, worst.score, worst.uid), (shell, 85.0, 0));
 }
@@ -55,7 +63,10 @@ fn the_peak_holds_two_minutes_then_halves_then_closes() {
     assert_eq!((host.level(), host.judge.score().score), (Level::Low, 42.5));
     assert_eq!(host.judge.incidents().len(), 1);
     host.pass(400);
-    assert_eq!((host.judge.incidents().len(), host.judge.score().score), (0, 0.0));
+    assert_eq!(
+        (host.judge.incidents().len(), host.judge.score().score),
+        (0, 0.0)
+    );
     let ops: Vec<_> = host.alerts.iter().map(|alert| alert.op).collect();
     assert_eq!(ops, ["create", "close"]);
     assert_eq!(host.alerts[0].id, host.alerts[1].id);
@@ -74,11 +85,23 @@ fn one_session_adds_up_and_others_do_not() {
     let other = host.login(0);
     let curl = host.run(other, "/usr/bin/curl", "curl");
     host.bpf(curl);
-    assert_eq!(host.judge.score().score, 40.0, "two sessions are two incidents");
+    assert_eq!(
+        host.judge.score().score,
+        40.0,
+        "two sessions are two incidents"
+    );
     let door = host.run(shell, "/root/door", "door");
     host.bpf(door);
-    assert_eq!((host.judge.score().score, host.level()), (64.0, Level::Medium));
-    assert!(host.judge.score().reason.ends_with("; and one more finding in the same process tree"));
+    assert_eq!(
+        (host.judge.score().score, host.level()),
+        (64.0, Level::Medium)
+    );
+    assert!(
+        host.judge
+            .score()
+            .reason
+            .ends_with("; and one more finding in the same process tree")
+    );
 }
 
 #[test]
@@ -101,7 +124,11 @@ fn the_same_again_folds() {
     assert_eq!(host.alerts.len(), 4, "another rule breaks the fold");
     host.write(shell, "/etc/passwd");
     assert_eq!(host.alerts.len(), 5, "another target too");
-    assert!(host.alerts.iter().all(|alert| alert.incident == host.alerts[0].incident));
+    assert!(
+        host.alerts
+            .iter()
+            .all(|alert| alert.incident == host.alerts[0].incident)
+    );
 }
 
 #[test]
@@ -139,7 +166,7 @@ fn the_model_alone_needs_novelty_to_pass_eighty() {
     let shell = host.login(1000);
     let pid = host.run(shell, "/home/a/x", "x");
     let now_ns = host.now_ns;
-    let mut speak = |host: &mut Host, score, novelty| {
+    let speak = |host: &mut Host, score, novelty| {
         let word = surprise(host, pid, score, novelty);
         host.judge.surprise(word, now_ns);
         host.alerts.extend(host.judge.take_alerts());
@@ -173,8 +200,19 @@ fn losses_make_the_host_blind_until_they_pass() {
     host.judge.losses(lost, now_ns + SECOND);
     host.judge.losses(Losses::default(), now_ns + 61 * SECOND);
     assert_eq!(host.level(), Level::Low);
-    let ops: Vec<_> = host.judge.take_alerts().into_iter().map(|alert| (alert.rule, alert.op)).collect();
-    assert_eq!(ops, [("ravn-blind".to_owned(), "create"), ("ravn-blind".to_owned(), "close")]);
+    let ops: Vec<_> = host
+        .judge
+        .take_alerts()
+        .into_iter()
+        .map(|alert| (alert.rule, alert.op))
+        .collect();
+    assert_eq!(
+        ops,
+        [
+            ("ravn-blind".to_owned(), "create"),
+            ("ravn-blind".to_owned(), "close")
+        ]
+    );
 }
 
 #[test]
@@ -190,7 +228,11 @@ fn notices_alert_and_count() {
     judge.notice(notice(NoticeKind::ForgedBatch, 8), SECOND);
     let alerts = judge.take_alerts();
     assert_eq!(alerts.len(), 1);
-    assert!(alerts[0].body.contains("A batch of events was forged: batch 7"));
+    assert!(
+        alerts[0]
+            .body
+            .contains("A batch of events was forged: batch 7")
+    );
     assert!(!alerts[0].body.contains('\x1b') && !alerts[0].body.contains("\\u001b"));
 }
 

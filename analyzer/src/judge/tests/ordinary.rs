@@ -12,14 +12,26 @@ fn quiet(what: &str, play: fn(&mut Host)) {
     host.older(300, 1, 0, "sshd");
     host.older(301, 1, 0, "cron");
     play(&mut host);
-    assert_eq!(host.level(), Level::Low, "{what}: {}", host.judge.score().reason);
+    assert_eq!(
+        host.level(),
+        Level::Low,
+        "{what}: {}",
+        host.judge.score().reason
+    );
     assert!(host.alerts.is_empty(), "{what}: {:?}", host.fired());
 }
 
 fn sudo(host: &mut Host, shell: u32) -> u32 {
     let pid = host.fork(shell);
     let exec = at_terminal("/usr/bin/sudo", "sudo\0-i\0", 1000);
-    host.exec(pid, Exec { flags: exec_flags::SECURE, euid: 0, ..exec });
+    host.exec(
+        pid,
+        Exec {
+            flags: exec_flags::SECURE,
+            euid: 0,
+            ..exec
+        },
+    );
     host.become_user(pid, 0);
     pid
 }
@@ -37,7 +49,13 @@ fn installing_packages() {
         let pre = h.run(apt, "/usr/bin/perl", "perl dpkg-preconfigure");
         h.write_ino(pre, "/tmp/nginx.config.a1", 601, 0o100_755);
         let config = h.fork(pre);
-        h.exec(config, Exec { ino: 601, ..program("/tmp/nginx.config.a1", "x\0") });
+        h.exec(
+            config,
+            Exec {
+                ino: 601,
+                ..program("/tmp/nginx.config.a1", "x\0")
+            },
+        );
         let dpkg = h.run(apt, "/usr/bin/dpkg", "dpkg --unpack");
         for file in [
             "/etc/cron.d/nginx",
@@ -49,15 +67,24 @@ fn installing_packages() {
             h.chmod(dpkg, file, 0o4755);
             h.rename(dpkg, file, file);
         }
-        let postinst = h.run(dpkg, "/usr/bin/dash", "sh /var/lib/dpkg/info/nginx.postinst");
+        let postinst = h.run(
+            dpkg,
+            "/usr/bin/dash",
+            "sh /var/lib/dpkg/info/nginx.postinst",
+        );
         let adduser = h.run(postinst, "/usr/bin/perl", "perl adduser");
         let useradd = h.run(adduser, "/usr/sbin/useradd", "useradd www");
         h.rename(useradd, "/etc/passwd+", "/etc/passwd");
         let ctl = h.run(postinst, "/usr/bin/systemctl", "systemctl enable nginx");
-        h.write(ctl, "/etc/systemd/system/multi-user.target.wants/nginx.service");
+        h.write(
+            ctl,
+            "/etc/systemd/system/multi-user.target.wants/nginx.service",
+        );
         let nginx = h.run(postinst, "/usr/sbin/nginx", "nginx -t");
         h.run(nginx, "/usr/bin/dash", "sh -c true");
-        for pid in [config, pre, useradd, adduser, ctl, postinst, dpkg, http, apt] {
+        for pid in [
+            config, pre, useradd, adduser, ctl, postinst, dpkg, http, apt,
+        ] {
             h.exit(pid);
         }
         h.pass(30);
@@ -71,7 +98,11 @@ fn compiling() {
         let cargo = h.run(shell, "/home/dev/.cargo/bin/cargo", "cargo build");
         h.connect(cargo, MIRROR);
         for at in 0..200 {
-            let rustc = h.run(cargo, "/home/dev/.rustup/toolchains/1.95/bin/rustc", "rustc x.rs");
+            let rustc = h.run(
+                cargo,
+                "/home/dev/.rustup/toolchains/1.95/bin/rustc",
+                "rustc x.rs",
+            );
             h.write_ino(rustc, "/home/dev/target/x.o", 700 + at, 0o100_644);
             let ld = h.run(rustc, "/usr/bin/x86_64-linux-gnu-ld.bfd", "ld");
             h.write_ino(ld, "/home/dev/target/build", 1700 + at, 0o100_755);
@@ -79,7 +110,13 @@ fn compiling() {
             h.unlink(ld, "/tmp/ccAbc.s");
             h.chmod(ld, "/home/dev/target/build", 0o755);
             let build = h.fork(cargo);
-            h.exec(build, Exec { ino: 1700 + at, ..program("/home/dev/target/build", "build\0") });
+            h.exec(
+                build,
+                Exec {
+                    ino: 1700 + at,
+                    ..program("/home/dev/target/build", "build\0")
+                },
+            );
             for pid in [build, ld, rustc] {
                 h.exit(pid);
             }
@@ -93,7 +130,11 @@ fn compiling() {
 #[test]
 fn units_cron_and_logins() {
     quiet("systemd, cron, ssh", |h| {
-        for unit in ["/usr/sbin/rsyslogd", "/usr/lib/systemd/systemd-logind", "/usr/sbin/mysqld"] {
+        for unit in [
+            "/usr/sbin/rsyslogd",
+            "/usr/lib/systemd/systemd-logind",
+            "/usr/sbin/mysqld",
+        ] {
             let pid = h.run(1, "/usr/lib/systemd/systemd-executor", "systemd-executor");
             h.mount(pid, "tmpfs", "/run/systemd/unit-root", "tmpfs");
             h.bpf(pid);
@@ -117,7 +158,13 @@ fn units_cron_and_logins() {
             h.exit(shell);
         }
         let keys = h.fork(300);
-        h.exec(keys, Exec { loginuid: 1000, ..program("/usr/bin/dash", "sh\0-c\0x\0") });
+        h.exec(
+            keys,
+            Exec {
+                loginuid: 1000,
+                ..program("/usr/bin/dash", "sh\0-c\0x\0")
+            },
+        );
         h.write(keys, "/home/a/.ssh/authorized_keys");
         h.pass(10);
     });
@@ -129,13 +176,21 @@ fn containers() {
         let shim = h.run(1, "/usr/bin/containerd-shim-runc-v2", "shim");
         let runc = h.run(shim, "/usr/bin/runc", "runc create");
         h.memfd(runc, "runc_cloned:/proc/self/exe", 90);
-        h.exec(runc, Exec {
-            flags: exec_flags::MEMFD | exec_flags::DELETED,
-            ino: 90,
-            dev: 1,
-            ..program("/memfd:runc_cloned:/proc/self/exe", "runc\0init\0")
-        });
-        h.mount(runc, "overlay", "/var/lib/docker/overlay2/x/merged", "overlay");
+        h.exec(
+            runc,
+            Exec {
+                flags: exec_flags::MEMFD | exec_flags::DELETED,
+                ino: 90,
+                dev: 1,
+                ..program("/memfd:runc_cloned:/proc/self/exe", "runc\0init\0")
+            },
+        );
+        h.mount(
+            runc,
+            "overlay",
+            "/var/lib/docker/overlay2/x/merged",
+            "overlay",
+        );
         h.bpf(runc);
         h.exec(runc, program("/usr/bin/dash", "sh\0/entrypoint.sh\0"));
         h.write(runc, "/etc/passwd");

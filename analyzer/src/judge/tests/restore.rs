@@ -24,7 +24,10 @@ fn restart(judge: &mut Judge) {
         for (field, value) in store.iter().rev() {
             judge.restore(field, value).unwrap();
         }
-        assert!(judge.changed().is_empty(), "what was restored is not stored again");
+        assert!(
+            judge.changed().is_empty(),
+            "what was restored is not stored again"
+        );
     });
 }
 
@@ -35,7 +38,10 @@ fn play(after: fn(&mut Judge)) -> (Vec<(String, &'static str, String)>, Vec<(Lev
     let mut levels = Vec::new();
     let mut note = |host: &Host| {
         let standing = host.judge.score();
-        levels.push((standing.level, format!("{standing:?} {:?}", host.judge.processes(9))));
+        levels.push((
+            standing.level,
+            format!("{standing:?} {:?}", host.judge.processes(9)),
+        ));
     };
     let nginx = host.daemon("/usr/sbin/nginx", 33);
     let sh = host.run(nginx, "/usr/bin/dash", "sh -c id");
@@ -84,7 +90,11 @@ fn play(after: fn(&mut Judge)) -> (Vec<(String, &'static str, String)>, Vec<(Lev
     }
     host.run(nginx, "/usr/bin/dash", "sh -c id");
     note(&host);
-    let alerts = host.alerts.into_iter().map(|alert| (alert.id, alert.op, alert.body)).collect();
+    let alerts = host
+        .alerts
+        .into_iter()
+        .map(|alert| (alert.id, alert.op, alert.body))
+        .collect();
     (alerts, levels)
 }
 
@@ -103,7 +113,9 @@ fn restored_at_every_step_it_judges_the_same() {
 #[test]
 fn damaged_fields_are_refused_one_by_one() {
     let mut judge = fresh();
-    for field in ["p:1:2", "i:1:2", "i:1:2:ff", "j:w:1:2", "j:w:x", "j:s:zz", "j:b:r", "j:clock", "x:1"] {
+    for field in [
+        "p:1:2", "i:1:2", "i:1:2:ff", "j:w:1:2", "j:w:x", "j:s:zz", "j:b:r", "j:clock", "x:1",
+    ] {
         for value in [&b""[..], b"\xc1", b"\x90", &[0x91; 300]] {
             let error = judge.restore(field, value).unwrap_err();
             assert_eq!(error.field, field);

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use ravn_shared::event::{
-    Bpf, Chmod, Creds, DupSocket, Event, Exec, Exit, Fork, Memfd, Module, Mount, Named, Open, Place,
-    Ptrace, Record, Rename, Socket, Task, exec_flags,
+    Bpf, Chmod, Creds, DupSocket, Event, Exec, Exit, Fork, Memfd, Module, Mount, Named, Open,
+    Place, Ptrace, Record, Rename, Socket, Task, exec_flags,
 };
 
 use crate::judge::{Alert, Judge, RuleSet, Setup};
@@ -371,7 +371,10 @@ impl Host {
     /// Rules that are evidence anywhere, alerted or not.
     pub fn evidence(&self) -> Vec<String> {
         let open = self.judge.incidents();
-        open.into_iter().flat_map(|it| it.rules).map(|(rule, _)| rule).collect()
+        open.into_iter()
+            .flat_map(|it| it.rules)
+            .map(|(rule, _)| rule)
+            .collect()
     }
 
     /// sshd and a shell of a user who logged in at a terminal.
