@@ -148,4 +148,6 @@ sensor_environment() {
     RAVN_REDIS_URL=$(url reader)
     RAVN_OPERATOR_URL=$(url operator)
     export REDISCLI_AUTH RAVN_REDIS_URL RAVN_OPERATOR_URL
+    # With the analyzer's rights ravn doctor can look at Redis' policy.
+    export RAVN_ANALYZER_CONFIG=$folder/analyzer.toml
 }

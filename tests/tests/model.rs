@@ -6,13 +6,14 @@ use std::fs;
 
 use ravn_tests::harness::{Sandbox, sandbox::PATIENCE, wait_until};
 
-/// Starts the analyzer with this model and waits for a state; gives its mode and the reason.
-fn mode_with(model: &str) -> (String, String) {
+/// Starts the analyzer with this model (`missing`: a file that is not there; other words become
+/// the content of a file) and waits until `fits` holds for mode and reason.
+fn expect(model: &str, fits: impl Fn(&str, &str) -> bool) {
     let mut sandbox = Sandbox::new().unwrap();
     let path = if model == "none" || model.is_empty() {
         model.to_owned()
     } else {
-        let path = sandbox.folder().join("model.mpk");
+        let path = sandbox.folder().join("model.ravnmodel");
         if model != "missing" {
             fs::write(&path, model.repeat(1000)).unwrap();
         }
@@ -22,44 +23,38 @@ fn mode_with(model: &str) -> (String, String) {
         .write_analyzer_toml(&format!("model = \"{path}\"\n"))
         .unwrap();
     sandbox.start_analyzer().unwrap();
-    let status = wait_until(PATIENCE, "a mode that stands", || {
+    let status = wait_until(PATIENCE, "the mode and its reason", || {
         let status = sandbox.status()?;
-        let mode = status["mode"].as_str().unwrap_or_default();
-        let reason = status["mode_reason"].as_str().unwrap_or_default();
-        Ok((mode == "full" || mode == "rules" && !reason.is_empty()).then_some(status))
+        let word = |name: &str| status[name].as_str().unwrap_or_default();
+        let done = fits(word("mode"), word("mode_reason"));
+        Ok(done.then_some(status))
     })
     .unwrap_or_else(|error| panic!("{error:#}\n{:#}", sandbox.status().unwrap_or_default()));
     assert_eq!(status["level"], "LOW", "{status}");
-    let word = |name: &str| status[name].as_str().unwrap().to_owned();
-    (word("mode"), word("mode_reason"))
 }
 
 #[test]
 fn the_built_in_model_judges() {
-    let (mode, reason) = mode_with("");
-    assert_eq!(mode, "full", "{reason}");
+    expect("", |mode, _| mode == "full");
 }
 
 #[test]
 fn no_model_on_purpose() {
-    let (mode, reason) = mode_with("none");
-    assert_eq!(mode, "rules");
-    assert!(
-        reason.contains("none") || reason.contains("no model"),
-        "{reason}"
-    );
+    expect("none", |mode, reason| {
+        mode == "rules" && reason.contains("none")
+    });
 }
 
 #[test]
 fn a_missing_model_is_named() {
-    let (mode, reason) = mode_with("missing");
-    assert_eq!(mode, "rules");
-    assert!(reason.contains("model.mpk"), "{reason}");
+    expect("missing", |mode, reason| {
+        mode == "rules" && reason.contains("model.ravnmodel")
+    });
 }
 
 #[test]
 fn a_damaged_model_is_named() {
-    let (mode, reason) = mode_with("damage");
-    assert_eq!(mode, "rules");
-    assert!(reason.contains("model.mpk"), "{reason}");
+    expect("damage", |mode, reason| {
+        mode == "rules" && reason.contains("model.ravnmodel")
+    });
 }
