@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::words::{Abi, Outcome, Syscall};
 
-pub use events::{ExecTokens, Program, of_event, of_exec};
+pub use events::{ExecTokens, Program, of_event, of_exec, started_by};
 
 /// A token's id.
 pub type Token = u16;

@@ -173,21 +173,23 @@ impl Program {
     }
 }
 
-/// The tokens of an exec: who started it and how, then the program itself.
-pub type ExecTokens = ([Token; 7], usize);
+/// The tokens of an exec; the second value is how many of them are used.
+pub type ExecTokens = ([Token; 5], usize);
 
-/// Tokens of an exec in the order in which they enter the stream; the second value is how
-/// many of them are used. `before` is the program that the thread ran until now.
-pub fn of_exec(exec: &Exec<'_>, task: &Task<'_>, before: Option<Program>) -> ExecTokens {
-    let mut tokens = [UNKNOWN; 7];
+/// The token that names the program that a thread ran until its exec.
+pub fn started_by(before: Program) -> Token {
+    token(&format!("from:{}", before.name()))
+}
+
+/// Tokens of an exec in the order in which they enter the stream: for whom and how, then the
+/// program itself.
+pub fn of_exec(exec: &Exec<'_>, task: &Task<'_>) -> ExecTokens {
+    let mut tokens = [UNKNOWN; 5];
     let mut used = 0;
     let mut push = |name: &str| {
         tokens[used] = token(name);
         used += 1;
     };
-    if let Some(program) = before {
-        push(&format!("from:{}", program.name()));
-    }
     push(match task.uid {
         0 => "as:root",
         65534 => "as:nobody",

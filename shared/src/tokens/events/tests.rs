@@ -26,7 +26,7 @@ fn exec(path: &'static [u8], flags: u32) -> Exec<'static> {
 }
 
 fn names(path: &'static [u8], flags: u32) -> Vec<&'static str> {
-    let (tokens, used) = of_exec(&exec(path, flags), &Task::default(), Some(Program::Server));
+    let (tokens, used) = of_exec(&exec(path, flags), &Task::default());
     tokens[..used].iter().map(|token| name(*token)).collect()
 }
 
@@ -35,7 +35,7 @@ fn an_exec_tells_who_how_and_what() {
     assert_eq!(
         names(b"/usr/bin/dash", exec_flags::SECURE),
         [
-            "from:server",
+            
             "as:root",
             "login:none",
             "stdio:inet",
@@ -43,7 +43,7 @@ fn an_exec_tells_who_how_and_what() {
             "exec:elevated"
         ]
     );
-    assert_eq!(names(b"/tmp/.x/bash", 0)[4], "exec:shell@tmp");
+    assert_eq!(names(b"/tmp/.x/bash", 0)[3], "exec:shell@tmp");
     assert_eq!(
         names(b"/memfd:a (deleted)", exec_flags::MEMFD)[4],
         "exec:other@anon"
