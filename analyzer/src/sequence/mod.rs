@@ -1,83 +1,188 @@
-//! Stand-in for the sequence thread, overwritten at merge: reports everything judged at once.
-#![allow(missing_docs)]
+//! Every thread's sequence, rebuilt and scored, on a thread of its own.
+//!
+//! [`chunk`] takes a CPU's words apart, [`merge`] puts each thread's runs in order with the
+//! records between them ([`lane`] and [`ranges`] know what has arrived), [`tokenize`] makes
+//! tokens of them. [`apply`] keeps the [`table`] of threads, [`rounds`] scores many at once,
+//! [`worker`] ties them together. Nothing here knows Redis.
 
-use std::path::PathBuf;
+pub mod apply;
+pub mod chunk;
+pub mod intake;
+pub mod lane;
+pub mod merge;
+pub mod ranges;
+pub mod rounds;
+pub mod table;
+pub mod tokenize;
+pub mod worker;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
-use ravn_shared::event::Event;
-use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+pub use crate::model::ModelSource;
 
 use crate::checkpoint::Field;
 use crate::verdict::{Mode, Surprise};
+use worker::Worker;
 
-#[derive(Clone, Debug, Default)]
-pub enum ModelSource {
-    #[default]
-    BuiltIn,
-    File(PathBuf),
-    None,
-}
-
-#[derive(Clone, Debug, Default)]
+/// What the sequence thread is told.
+#[derive(Clone, Debug)]
 pub struct Options {
+    /// Where the model comes from.
     pub model: ModelSource,
+    /// Tokens that are scored a second; beyond, the loudest threads are thinned.
     pub tokens_per_s: usize,
 }
 
-#[derive(Debug, Default)]
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            model: ModelSource::BuiltIn,
+            tokens_per_s: 100_000,
+        }
+    }
+}
+
+/// What happened on the sequence side since the report before.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Report {
+    /// Processes whose score moved.
     pub surprises: Vec<Surprise>,
+    /// (load, CPU, first number, count) of syscalls now judged: scored, thinned or counted
+    /// by rules alone. Consistent with `fields`.
     pub judged: Vec<(u64, u16, u64, u32)>,
+    /// Of every batch up to this one nothing waits on this side.
     pub done_upto: u64,
+    /// Checkpoint fields that changed, `s:` and `c:`.
     pub fields: Vec<Field>,
+    /// Whether the model takes part.
     pub mode: Mode,
+    /// Why not; empty when it does.
     pub mode_reason: String,
+    /// Name of the model, or of the last that was loaded; empty without one.
     pub model: String,
+    /// Tokens made since the start.
     pub tokens_seen: u64,
+    /// Tokens of those that the model scored.
     pub tokens_scored: u64,
+    /// Chunks since the start that came after their time.
     pub late: u64,
 }
 
-#[derive(Debug)]
-pub struct SequenceHandle {
-    feed: UnboundedSender<(u64, Arc<[u8]>)>,
-    reports: UnboundedReceiver<Report>,
+enum Order {
+    Batch(u64, Arc<[u8]>),
+    Restore(Vec<(String, Vec<u8>)>),
+    Reload,
 }
 
-pub fn spawn(_options: Options) -> SequenceHandle {
-    let (feed, mut fed) = mpsc::unbounded_channel::<(u64, Arc<[u8]>)>();
-    let (report, reports) = mpsc::unbounded_channel();
-    std::thread::spawn(move || {
-        while let Some((id, bytes)) = fed.blocking_recv() {
-            let mut judged = Vec::new();
-            if let Ok(batch) = ravn_shared::wire::decode_batch(&bytes) {
-                for record in &batch.records {
-                    if let Event::Chunk(chunk) = &record.event {
-                        let load = batch.header.lost.load_id;
-                        judged.push((load, record.cpu, record.n, chunk.count));
-                    }
-                }
-            }
-            let sent = report.send(Report {
-                judged,
-                done_upto: id,
-                ..Report::default()
-            });
-            if sent.is_err() {
-                return;
-            }
-        }
-    });
-    SequenceHandle { feed, reports }
+/// The way to the sequence thread. Dropping it ends the thread.
+#[derive(Debug)]
+pub struct SequenceHandle {
+    orders: Option<mpsc::Sender<Order>>,
+    reports: UnboundedReceiver<Report>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Longest wait for an order before what waits is looked at again.
+const TURN: Duration = Duration::from_millis(50);
+/// Most orders that are taken before a turn.
+const MOST_ORDERS: usize = 64;
+
+/// Starts the sequence thread. Where the operating system has no thread left, that is logged
+/// and [`SequenceHandle::reports`] is closed from the start.
+pub fn spawn(options: Options) -> SequenceHandle {
+    let (orders, inbox) = mpsc::channel();
+    let (outbox, reports) = unbounded_channel();
+    let thread = thread::Builder::new()
+        .name("ravn-sequence".to_owned())
+        .spawn(move || run(options, &inbox, &outbox));
+    if let Err(error) = &thread {
+        tracing::error!("no thread for sequences: {error}; raise TasksMax= or the user's limit");
+    }
+    SequenceHandle {
+        orders: Some(orders),
+        reports,
+        thread: thread.ok(),
+    }
 }
 
 impl SequenceHandle {
+    /// Feeds a batch as it was taken, of any class; `id` grows by one from batch to batch.
     pub fn feed(&self, id: u64, bytes: Arc<[u8]>) {
-        let _ = self.feed.send((id, bytes));
+        self.send(Order::Batch(id, bytes));
     }
-    pub fn restore(&self, _fields: Vec<(String, Vec<u8>)>) {}
-    pub fn reload(&self) {}
-    pub fn reports(&mut self) -> &mut UnboundedReceiver<Report> {
+
+    /// Gives back checkpoint fields (`s:`, `c:`), before the first batch.
+    pub fn restore(&self, fields: Vec<(String, Vec<u8>)>) {
+        self.send(Order::Restore(fields));
+    }
+
+    /// Loads the model again from its source.
+    pub fn reload(&self) {
+        self.send(Order::Reload);
+    }
+
+    /// What happened since the last report.
+    pub const fn reports(&mut self) -> &mut UnboundedReceiver<Report> {
         &mut self.reports
+    }
+
+    fn send(&self, order: Order) {
+        // The thread ends only when this handle does.
+        if let Some(orders) = &self.orders {
+            let _ = orders.send(order);
+        }
+    }
+}
+
+impl Drop for SequenceHandle {
+    fn drop(&mut self) {
+        self.orders = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the sequence thread panicked; the rules judged alone");
+        }
+    }
+}
+
+fn run(options: Options, inbox: &mpsc::Receiver<Order>, outbox: &UnboundedSender<Report>) {
+    let mut worker = Worker::new(options);
+    // While nothing comes, stream time goes on with the clock of the wall.
+    let mut heard = (Instant::now(), 0);
+    loop {
+        let first = match inbox.recv_timeout(TURN) {
+            Ok(order) => Some(order),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        let idle = first.is_none();
+        let turned = catch_unwind(AssertUnwindSafe(|| {
+            let more = inbox.try_iter().take(MOST_ORDERS);
+            for order in first.into_iter().chain(more) {
+                match order {
+                    Order::Batch(id, bytes) => worker.take(id, &bytes),
+                    Order::Restore(fields) => worker.restore(&fields),
+                    Order::Reload => worker.load(),
+                }
+            }
+            let (now_ns, waits) = worker.clock();
+            if !idle {
+                heard = (Instant::now(), now_ns);
+            } else if waits {
+                let passed = u64::try_from(heard.0.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                worker.advance(heard.1.saturating_add(passed));
+            }
+            worker.turn(false)
+        }));
+        let report = turned.unwrap_or_else(|panic| worker.recover(&*panic));
+        if report.is_some_and(|report| outbox.send(report).is_err()) {
+            return;
+        }
     }
 }

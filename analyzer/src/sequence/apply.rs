@@ -1,0 +1,137 @@
+//! What handed-on items mean for the table: tokens to score, threads that begin and end.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use ravn_shared::tokens::{self, Token};
+
+use super::chunk::ThreadId;
+use super::merge::{Act, Item};
+use super::rounds::{Op, Work};
+use super::table::{Table, Thread};
+use super::tokenize::Tokenizer;
+use crate::model::engine::Stream;
+use crate::model::score::ThreadScore;
+use crate::verdict::ProcessId;
+
+/// After an exec or a change of credentials a process is not thinned for so long.
+const FRESH_NS: u64 = 10_000_000_000;
+
+/// What one release of the merge came to.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// Tokens to score, by thread.
+    pub works: Vec<Work>,
+    /// Processes that did something.
+    pub touched: HashSet<ProcessId>,
+    /// Tokens made.
+    pub tokens: u64,
+}
+
+/// Applies items in order. Threads that nobody forked begin from `start`.
+pub fn apply(table: &mut Table, items: &[Item], start: &Stream) -> Applied {
+    let mut applied = Applied::default();
+    let mut index: HashMap<ThreadId, usize> = HashMap::new();
+    let mut out = Vec::new();
+    for item in items {
+        out.clear();
+        let Item {
+            thread: id,
+            process,
+            time_ns,
+            act,
+        } = *item;
+        let thread = table.thread(id, || begin(process, start));
+        thread.active_ns = time_ns;
+        // A thread that ends and goes on has exec'ed in its leader's place.
+        thread.exited_ns = None;
+        let process = thread.process;
+        let tokenizer = &mut thread.tokenizer;
+        match act {
+            Act::Call(call) => tokenizer.call(tokens::of_syscall(call), &mut out),
+            Act::Event(token) => tokenizer.event(token, &mut out),
+            Act::Exec(exec) => {
+                let (all, used) = &exec.tokens;
+                tokenizer.exec(exec.program, &all[..*used], &mut out);
+            }
+            Act::Fork(token, ..) => tokenizer.event(token, &mut out),
+            Act::Exit(token, _) => {
+                tokenizer.event(token, &mut out);
+                thread.exited_ns = Some(time_ns);
+            }
+        }
+        let forked = tokenizer.forked();
+        let at = *index.entry(id).or_insert_with(|| {
+            applied.works.push(work(id, thread));
+            applied.works.len() - 1
+        });
+        let record = !matches!(act, Act::Call(_));
+        applied.tokens += out.len() as u64;
+        applied.works[at]
+            .ops
+            .extend(out.iter().map(|token| Op::Token {
+                token: *token,
+                time_ns,
+                record,
+            }));
+        see(table, process, item, &out);
+        applied.touched.insert(process);
+        if let Act::Fork(_, child, of) = act
+            && child != id
+            && !index.contains_key(&child)
+        {
+            let mut thread = begin(of, start);
+            thread.tokenizer = forked;
+            thread.active_ns = time_ns;
+            // Already there only when the fork is a late one: what the child did stands.
+            if table.known(child).is_none() {
+                table.put(child, thread);
+                let mut begun = work_of(child, of, start);
+                begun.waits = true;
+                index.insert(child, applied.works.len());
+                applied.works.push(begun);
+                applied.works[at].ops.push_back(Op::Fork(child));
+            }
+        }
+    }
+    applied
+}
+
+fn see(table: &mut Table, process: ProcessId, item: &Item, out: &[Token]) {
+    let entry = table.process(process);
+    for token in out {
+        entry.score.see(*token);
+    }
+    let fresh = match item.act {
+        Act::Exec(_) => true,
+        Act::Event(token) => tokens::name(token).starts_with("creds:"),
+        _ => false,
+    };
+    if fresh {
+        entry.fresh_until_ns = item.time_ns.saturating_add(FRESH_NS);
+    }
+}
+
+fn begin(process: ProcessId, start: &Stream) -> Thread {
+    Thread {
+        process,
+        tokenizer: Tokenizer::default(),
+        score: ThreadScore::unknown(start),
+        cursor: None,
+        exited_ns: None,
+        active_ns: 0,
+    }
+}
+
+fn work(id: ThreadId, thread: &Thread) -> Work {
+    Work {
+        thread: id,
+        process: thread.process,
+        ops: VecDeque::new(),
+        waits: false,
+        score: thread.score.clone(),
+    }
+}
+
+fn work_of(id: ThreadId, process: ProcessId, start: &Stream) -> Work {
+    work(id, &begin(process, start))
+}

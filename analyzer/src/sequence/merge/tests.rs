@@ -1,0 +1,249 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+use super::simulate::{Deed, LOAD, Machine, TICK_NS, batch_of};
+use super::*;
+use crate::sequence::intake::Intake;
+use proptest::prelude::*;
+use ravn_shared::event::{Chunk as Words, Event as Payload, Place, Record, Task};
+use ravn_shared::kind::Class;
+
+fn deeds(items: &[Item]) -> HashMap<ThreadId, Vec<Deed>> {
+    let mut deeds: HashMap<ThreadId, Vec<Deed>> = HashMap::new();
+    for item in items {
+        deeds.entry(item.thread).or_default().push(match item.act {
+            Act::Call(call) => Deed::Call(call.nr),
+            Act::Event(_) | Act::Exec(_) => Deed::Event,
+            Act::Fork(_, child, _) => Deed::Fork(child),
+            Act::Exit(..) => Deed::Exit,
+        });
+    }
+    deeds
+}
+
+struct Run {
+    items: Vec<Item>,
+    judged: u64,
+    intake: Intake,
+}
+
+fn run(batches: &[Vec<u8>]) -> Run {
+    let mut run = Run {
+        items: Vec::new(),
+        judged: 0,
+        intake: Intake::default(),
+    };
+    let mut id = 0;
+    for batch in batches {
+        id += 1;
+        run.intake.batch(id, batch).unwrap();
+        let released = run.intake.release(false);
+        run.judged += released
+            .judged
+            .iter()
+            .map(|(.., count)| u64::from(*count))
+            .sum::<u64>();
+        run.items.extend(released.items);
+    }
+    let released = run.intake.release(true);
+    run.judged += released
+        .judged
+        .iter()
+        .map(|(.., count)| u64::from(*count))
+        .sum::<u64>();
+    run.items.extend(released.items);
+    run
+}
+
+fn check(seed: u64, cpus: usize, slots: usize, steps: usize) {
+    let mut machine = Machine::new(seed, cpus, slots);
+    machine.run(steps);
+    let run = run(&machine.arrivals());
+    let found = deeds(&run.items);
+    for (thread, truth) in &machine.truth {
+        assert_eq!(found.get(thread), Some(truth), "{thread:?}, seed {seed}");
+    }
+    assert_eq!(found.len(), machine.truth.len());
+    assert_eq!(run.judged, machine.calls);
+    assert_eq!(run.intake.late, 0);
+    let mut begun = HashSet::new();
+    for item in &run.items {
+        begun.insert(item.thread);
+        if let Act::Fork(_, child, _) = item.act {
+            assert!(
+                !begun.contains(&child),
+                "{child:?} before its fork, seed {seed}"
+            );
+        }
+    }
+    assert!(run.intake.merge.is_empty());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() })]
+    #[test]
+    fn every_threads_sequence_comes_back_exactly(
+        seed in any::<u64>(), cpus in 1usize..6, slots in 1usize..12,
+    ) {
+        check(seed, cpus, slots, 3000);
+    }
+
+    #[test]
+    fn hostile_words_never_panic(
+        words in proptest::collection::vec(any::<u8>(), 0..600), count in any::<u32>(),
+        n in any::<u64>(), time in any::<u64>(), ticks in any::<u32>(),
+    ) {
+        let record = Record {
+            cpu: 0, n, time_ns: time, task: Task::default(), place: Place::default(),
+            event: Payload::Chunk(Words { count, ticks, words: &words }),
+        };
+        let bytes = batch_of(Class::Sequences, &[record], vec![(0, n)]);
+        run(&[bytes.clone(), bytes]);
+    }
+
+    #[test]
+    fn cut_off_chunks_keep_what_stands_before_the_cut(seed in any::<u64>(), cut in 0.0..1.0f64) {
+        let mut machine = Machine::new(seed, 1, 4);
+        machine.run(60);
+        for batch in machine.arrivals() {
+            let decoded = ravn_shared::wire::decode_batch(&batch).unwrap();
+            let Payload::Chunk(chunk) = &decoded.records[0].event else { continue };
+            let length = (chunk.words.len() as f64 * cut) as usize;
+            let (whole, broken) = crate::sequence::chunk::runs(chunk.words);
+            prop_assert!(!broken);
+            let (part, _) = crate::sequence::chunk::runs(&chunk.words[..length]);
+            for (part, whole) in part.iter().zip(&whole) {
+                prop_assert!(whole.calls.starts_with(&part.calls));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_longer_run_with_few_slots() {
+    check(7, 4, 2, 40_000);
+}
+
+/// A replay after a restart: what was judged before is dropped, what was not is judged once.
+#[test]
+fn a_replay_repeats_nothing_and_loses_nothing() {
+    for seed in 0..20 {
+        let mut machine = Machine::new(seed, 3, 4);
+        machine.run(2000);
+        let batches = machine.arrivals();
+        let cut = batches.len() * 2 / 3;
+        let mut first = Intake::default();
+        let mut items = Vec::new();
+        let mut cursors = HashMap::new();
+        for (id, batch) in (1..).zip(&batches[..cut]) {
+            first.batch(id, batch).unwrap();
+            let released = first.release(false);
+            items.extend(released.items);
+            cursors.extend(released.cursors);
+        }
+        let done = usize::try_from(first.done_upto()).unwrap();
+        assert!(done < cut, "nothing waits: the test shows nothing");
+        let mut second = Intake::default();
+        for (id, stream, ranges) in first.merge.lanes.changed() {
+            let lane = second.merge.lanes.get(id);
+            lane.judged.insert(stream, ranges.unwrap().clone());
+        }
+        for (thread, cursor) in cursors {
+            let process = items
+                .iter()
+                .rev()
+                .find(|item| item.thread == thread)
+                .unwrap()
+                .process;
+            second.merge.restore(thread, process, Some(cursor));
+        }
+        for (id, batch) in (1..).zip(&batches).skip(done) {
+            second.batch(id, batch).unwrap();
+            items.extend(second.release(false).items);
+        }
+        items.extend(second.release(true).items);
+        let found = deeds(&items);
+        for (thread, truth) in &machine.truth {
+            assert_eq!(found.get(thread), Some(truth), "{thread:?}, seed {seed}");
+        }
+    }
+}
+
+fn words(words: &[u16]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+fn chunk_record(cpu: u16, n: u64, time_ns: u64, words: &[u8]) -> Record<'_> {
+    Record {
+        cpu,
+        n,
+        time_ns,
+        task: Task::default(),
+        place: Place::default(),
+        event: Payload::Chunk(Words {
+            count: 1,
+            ticks: 1,
+            words,
+        }),
+    }
+}
+
+fn one_call(pid: u16, nr: u16) -> Vec<u8> {
+    let mut all = vec![0x8040, 1, 0, 0, 0, 1, 0, 0, 0, pid, 0, pid, 0, 0, 0, 0, 0];
+    all.push(nr);
+    words(&all)
+}
+
+/// An idle CPU holds nobody up once the sender says that nothing of it is outstanding.
+#[test]
+fn taken_counters_release_without_a_wait() {
+    let second = 1_000_000_000;
+    let mut intake = Intake::default();
+    let (a, b) = (one_call(5, 1), one_call(6, 2));
+    let bytes = batch_of(
+        Class::Sequences,
+        &[chunk_record(0, 0, second, &a)],
+        vec![(1, 1)],
+    );
+    intake.batch(1, &bytes).unwrap();
+    assert!(
+        intake.release(false).items.is_empty(),
+        "CPU 1 is outstanding"
+    );
+    let later = second + 20 * TICK_NS;
+    let bytes = batch_of(
+        Class::Sequences,
+        &[
+            chunk_record(1, 0, second, &b),
+            chunk_record(0, 1, later, &a),
+        ],
+        vec![(0, 2), (1, 1)],
+    );
+    intake.batch(2, &bytes).unwrap();
+    assert_eq!(intake.release(false).judged.len(), 2);
+    assert_eq!(intake.done_upto(), 1);
+    intake.merge.advance(later + lane_wait());
+    assert_eq!(intake.release(false).judged, [(LOAD, 0, 1, 1)]);
+    assert_eq!(intake.done_upto(), 2);
+}
+
+fn lane_wait() -> u64 {
+    crate::sequence::lane::WAIT_NS + 2 * TICK_NS
+}
+
+/// What comes after its time is marked and judged all the same.
+#[test]
+fn late_chunks_are_marked_and_judged() {
+    let second = 1_000_000_000;
+    let mut intake = Intake::default();
+    let (a, b) = (one_call(5, 1), one_call(5, 2));
+    for (id, record) in [
+        (1, chunk_record(0, 0, 5 * second, &a)),
+        (2, chunk_record(1, 0, second, &b)),
+    ] {
+        intake
+            .batch(id, &batch_of(Class::Sequences, &[record], Vec::new()))
+            .unwrap();
+        intake.merge.advance(5 * second + lane_wait());
+        assert_eq!(intake.release(false).items.len(), 1);
+    }
+    assert_eq!(intake.late, 1);
+}
