@@ -152,3 +152,107 @@ fn root(error: RedisError) -> RedisError {
         .and_then(|errors| errors.first().cloned());
     first.map_or(error, |(_, first)| RedisError::from(first))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use std::process::{Child, Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    use redis::AsyncCommands;
+
+    use super::*;
+
+    struct Server(Child, std::path::PathBuf);
+
+    impl Server {
+        async fn start() -> (Self, redis::Client) {
+            let dir = std::env::temp_dir().join(format!("ravn-lease-{}", std::process::id()));
+            std::fs::create_dir_all(&dir).unwrap();
+            let socket = dir.join("redis.sock");
+            let child = Command::new("redis-server")
+                .args(["--port", "0", "--save", "", "--unixsocket"])
+                .arg(&socket)
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap();
+            let server = Self(child, dir);
+            let client = redis::Client::open(format!("unix://{}", socket.display())).unwrap();
+            let deadline = Instant::now() + Duration::from_secs(30);
+            while client.get_multiplexed_async_connection().await.is_err() {
+                assert!(Instant::now() < deadline, "no redis");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            (server, client)
+        }
+    }
+
+    impl Drop for Server {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+            let _ = std::fs::remove_dir_all(&self.1);
+        }
+    }
+
+    fn write(key: &str) -> Pipeline {
+        let mut pipe = redis::pipe();
+        pipe.cmd("INCR").arg(key);
+        pipe
+    }
+
+    #[tokio::test]
+    async fn only_the_holder_of_the_lease_changes_anything() {
+        let (_server, client) = Server::start().await;
+        let mut one = client.get_multiplexed_async_connection().await.unwrap();
+        let mut two = client.get_multiplexed_async_connection().await.unwrap();
+        let keys = Keys::new("", None);
+        let Attempt::Ours(first) = Lease::attempt(&mut one, &keys, "a", None).await.unwrap() else {
+            panic!("a free lease is refused");
+        };
+        let theirs = Lease::attempt(&mut two, &keys, "b", None).await.unwrap();
+        assert_eq!(theirs, Attempt::Theirs("1:a".to_owned()));
+        let done = first.fenced(&mut one, write("x")).await.unwrap();
+        assert!(matches!(done, Fenced::Done(_)));
+
+        // A reconnection need not wait for its own lease, and deposes its former self.
+        let Attempt::Ours(again) = Lease::attempt(&mut two, &keys, "a", Some(&first))
+            .await
+            .unwrap()
+        else {
+            panic!("its own lease is refused");
+        };
+        assert_ne!(first.consumer, again.consumer);
+        for _ in 0..2 {
+            let lost = first.fenced(&mut one, write("x")).await.unwrap();
+            assert!(matches!(lost, Fenced::Lost));
+        }
+        // Run out: nobody holds it, and who held it may not write.
+        let _: () = two.del(keys.lease()).await.unwrap();
+        let lost = again.fenced(&mut two, write("x")).await.unwrap();
+        assert!(matches!(lost, Fenced::Lost));
+        assert_eq!(one.get::<_, u64>("x").await.unwrap(), 1);
+
+        // A refused command: the cause is told, and nothing was done.
+        let Attempt::Ours(third) = Lease::attempt(&mut one, &keys, "a", Some(&again))
+            .await
+            .unwrap()
+        else {
+            panic!("a free lease is refused");
+        };
+        let full = |size: u64| {
+            let mut config = redis::cmd("CONFIG");
+            config.arg("SET").arg("maxmemory").arg(size);
+            config
+        };
+        full(1).exec_async(&mut two).await.unwrap();
+        let error = third.fenced(&mut one, write("x")).await.unwrap_err();
+        assert!(
+            ravn_shared::link::explain(&error).contains("OOM"),
+            "{error}"
+        );
+        full(0).exec_async(&mut two).await.unwrap();
+        assert_eq!(one.get::<_, u64>("x").await.unwrap(), 1);
+    }
+}

@@ -110,10 +110,14 @@ impl Bench {
             .create(true)
             .open(self.dir.join(format!("{name}.log")))
             .unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_ravn-analyzer"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ravn-analyzer"));
+        let notify = self.dir.join("notify.sock");
+        if notify.exists() {
+            command.env("NOTIFY_SOCKET", notify);
+        }
+        let child = command
             .arg("--config")
             .arg(config)
-            .env("NOTIFY_SOCKET", self.dir.join("notify.sock"))
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()

@@ -73,6 +73,12 @@ fn an_evicting_redis_is_named_and_ready_waits_until_it_is_mended() {
     hear("READY=1");
 }
 
+/// Connections that Redis ever had: one more with each attempt.
+fn connections(redis: &mut redis::Connection) -> u64 {
+    let info: redis::InfoDict = redis::cmd("INFO").arg("stats").query(redis).unwrap();
+    info.get("total_connections_received").unwrap()
+}
+
 #[test]
 fn a_refusing_redis_is_said_once_per_cause_and_recovered_from() {
     let bench = Bench::new();
@@ -93,6 +99,10 @@ fn a_refusing_redis_is_said_once_per_cause_and_recovered_from() {
     config(&mut redis, "maxmemory", "1");
     wait_for("the cause in the log", || {
         bench.log("a").contains("OOM").then_some(())
+    });
+    let before = connections(&mut redis);
+    wait_for("more attempts", || {
+        (connections(&mut redis) >= before + 4).then_some(())
     });
     config(&mut redis, "maxmemory", "0");
     redis
