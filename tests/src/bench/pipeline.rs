@@ -8,6 +8,7 @@ use ravn_shared::clock::boottime_ns;
 use serde_json::Value;
 
 use super::{Figure, Target};
+use crate::harness::daemon::Daemon;
 use crate::harness::sandbox::PATIENCE;
 use crate::harness::{Sandbox, wait_until};
 
@@ -119,6 +120,11 @@ fn settled(sandbox: &Sandbox) -> Result<Value> {
             judged = Some(now);
         }
         Ok(done.then(|| status["ledger"].clone()))
+    })
+    .with_context(|| {
+        let log = sandbox.analyzer.as_ref().map(Daemon::log);
+        let status = sandbox.status().unwrap_or_default();
+        format!("{status:#}\n{}", log.unwrap_or_default())
     })
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::notify::Notify;
+use super::notify::{Notify, Said};
 use super::wait_until;
 
 /// The user and group without rights that the analyzer runs as.
@@ -72,11 +72,8 @@ impl Daemon {
     }
 
     /// What it has told the service manager so far.
-    ///
-    /// # Errors
-    /// When the socket fails.
-    pub fn said(&mut self) -> Result<&Notify> {
-        self.notify.read()
+    pub fn said(&self) -> Said {
+        self.notify.said()
     }
 
     /// All that it has printed.
@@ -98,9 +95,9 @@ impl Daemon {
                     self.log()
                 );
             }
-            Ok(self.notify.read()?.ready.then_some(()))
+            Ok(self.said().ready.then_some(()))
         })
-        .with_context(|| format!("STATUS={:?}\n{}", self.notify.status, self.log()))
+        .with_context(|| format!("STATUS={:?}\n{}", self.said().status, self.log()))
     }
 
     /// Its exit status, if it has ended.
@@ -178,7 +175,7 @@ impl Drop for Daemon {
             eprintln!(
                 "--- {} (STATUS={:?})\n{}",
                 self.name,
-                self.notify.status,
+                self.said().status,
                 self.log()
             );
         }

@@ -1,18 +1,19 @@
 //! The service manager's end of `sd_notify`, so that tests know what a daemon says of itself.
 
 use std::fs;
-use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-/// A socket for NOTIFY_SOCKET, and what has come through it so far.
-#[derive(Debug)]
-pub struct Notify {
-    socket: UnixDatagram,
-    path: PathBuf,
+/// What a daemon has told so far.
+#[derive(Clone, Debug, Default)]
+pub struct Said {
     /// READY=1 came.
     pub ready: bool,
     /// STOPPING=1 came.
@@ -25,6 +26,16 @@ pub struct Notify {
     pub extended: u64,
 }
 
+/// A socket for NOTIFY_SOCKET. A thread reads it, as a service manager does at all times: the
+/// kernel keeps ten messages, and the eleventh would block the daemon.
+#[derive(Debug)]
+pub struct Notify {
+    path: PathBuf,
+    said: Arc<Mutex<Said>>,
+    stop: Arc<AtomicBool>,
+    reader: Option<JoinHandle<()>>,
+}
+
 impl Notify {
     /// Binds a socket that any user may send to.
     ///
@@ -34,16 +45,16 @@ impl Notify {
         let _ = fs::remove_file(path);
         let socket =
             UnixDatagram::bind(path).with_context(|| format!("bind {}", path.display()))?;
-        socket.set_nonblocking(true)?;
+        // How long the thread outlives its daemon at most.
+        socket.set_read_timeout(Some(Duration::from_millis(50)))?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o777))?;
+        let (said, stop) = (Arc::default(), Arc::default());
+        let (into, until) = (Arc::clone(&said), Arc::clone(&stop));
         Ok(Self {
-            socket,
             path: path.to_path_buf(),
-            ready: false,
-            stopping: false,
-            status: String::new(),
-            beats: 0,
-            extended: 0,
+            said,
+            stop,
+            reader: Some(std::thread::spawn(move || read(&socket, &into, &until))),
         })
     }
 
@@ -52,29 +63,39 @@ impl Notify {
         &self.path
     }
 
-    /// Reads what has come.
-    ///
-    /// # Errors
-    /// When the socket fails.
-    pub fn read(&mut self) -> Result<&Self> {
-        let mut message = [0; 4096];
-        loop {
-            match self.socket.recv(&mut message) {
-                Ok(length) => self.take(&String::from_utf8_lossy(&message[..length])),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(self),
-                Err(error) => return Err(error).context("read the notify socket"),
-            }
+    /// What has come so far.
+    pub fn said(&self) -> Said {
+        self.said
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+impl Drop for Notify {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
         }
     }
+}
 
-    fn take(&mut self, message: &str) {
-        for line in message.lines() {
+fn read(socket: &UnixDatagram, into: &Mutex<Said>, until: &AtomicBool) {
+    let mut message = [0; 4096];
+    while !until.load(Ordering::Relaxed) {
+        // Time ran out, or a signal came: look at `until` again.
+        let Ok(length) = socket.recv(&mut message) else {
+            continue;
+        };
+        let mut said = into.lock().unwrap_or_else(PoisonError::into_inner);
+        for line in String::from_utf8_lossy(&message[..length]).lines() {
             match line.split_once('=') {
-                Some(("READY", "1")) => self.ready = true,
-                Some(("STOPPING", "1")) => self.stopping = true,
-                Some(("WATCHDOG", "1")) => self.beats += 1,
-                Some(("EXTEND_TIMEOUT_USEC", _)) => self.extended += 1,
-                Some(("STATUS", text)) => text.clone_into(&mut self.status),
+                Some(("READY", "1")) => said.ready = true,
+                Some(("STOPPING", "1")) => said.stopping = true,
+                Some(("WATCHDOG", "1")) => said.beats += 1,
+                Some(("EXTEND_TIMEOUT_USEC", _)) => said.extended += 1,
+                Some(("STATUS", text)) => text.clone_into(&mut said.status),
                 _ => {}
             }
         }
