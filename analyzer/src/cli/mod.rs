@@ -5,7 +5,9 @@ mod access;
 mod alerts;
 mod doctor;
 mod events;
+mod model;
 mod paint;
+mod record;
 mod state;
 mod status;
 mod stopped;
@@ -55,6 +57,18 @@ enum Verb {
     /// Waits until collector and analyzer both work.
     #[command(after_help = "Example: ravn wait --seconds 30 && ravn status")]
     Wait(wait::Args),
+    /// Records what is judged into a file, to train and to evaluate with.
+    #[command(after_help = "Example: ravn record monday.ravnrec --seconds 3600")]
+    Record(record::Args),
+    /// Trains a model from recordings of ordinary work.
+    #[command(after_help = "Example: ravn train --out mine.ravnmodel *.ravnrec")]
+    Train(model::TrainArgs),
+    /// How a model does on recordings that it was not trained on.
+    #[command(after_help = "Example: ravn evaluate --model mine.ravnmodel tuesday.ravnrec")]
+    Evaluate(model::EvaluateArgs),
+    /// What is in a model.
+    #[command(subcommand, after_help = "Example: ravn model show")]
+    Model(model::Model),
     /// Says to all that nobody judges any more; for ExecStopPost= of the analyzer's unit.
     #[command(hide = true)]
     Stopped(stopped::Args),
@@ -73,6 +87,10 @@ pub fn main() -> ExitCode {
         Verb::Alerts(args) => alerts::run(&cli.access, &args),
         Verb::Doctor(args) => doctor::run(&cli.access, &args),
         Verb::Wait(args) => wait::run(&cli.access, &args),
+        Verb::Record(args) => record::run(&cli.access, &args),
+        Verb::Train(args) => model::train(args),
+        Verb::Evaluate(args) => model::evaluate(&args),
+        Verb::Model(verb) => model::model(&verb),
         Verb::Stopped(args) => stopped::run(&args),
     };
     match done {
