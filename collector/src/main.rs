@@ -93,6 +93,7 @@ fn act(arguments: Arguments) -> Result<()> {
     let config: config::Config = ravn_shared::config::load(&path, named)?;
     config.validate()?;
     ravn_shared::config::host_name(&config.host)?;
+    ravn_shared::link::check(&config.redis)?;
     host::check()?;
     match arguments.command.unwrap_or(Command::Run) {
         Command::Check { json } => check::run(&config, json),

@@ -225,7 +225,9 @@ impl Sender {
         }
         let key = self.keys.collector();
         redis::pipe()
-            .hset_multiple(&key, &fields)
+            .cmd("HSET")
+            .arg(&key)
+            .arg(&fields)
             .ignore()
             .cmd("PEXPIRE")
             .arg(&key)

@@ -10,12 +10,12 @@ use serde::de::DeserializeOwned;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read {path}: {source}; check the path and its permissions")]
+    #[error("cannot read {path}: {cause}; check the path and its permissions")]
     Read {
         /// The file.
         path: PathBuf,
         /// The operating system's word.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The file is no TOML, has an unknown key or a value of the wrong form.
     #[error("{path}: {message}")]
@@ -61,9 +61,9 @@ pub fn load<T: DeserializeOwned>(path: &Path, required: bool) -> Result<T, Confi
 
 /// Reads one file alone, so that an unknown key is told with its own file and line.
 fn checked<T: DeserializeOwned>(path: &Path) -> Result<toml::Table, ConfigError> {
-    let text = fs::read_to_string(path).map_err(|source| ConfigError::Read {
+    let text = fs::read_to_string(path).map_err(|cause| ConfigError::Read {
         path: path.to_path_buf(),
-        source,
+        cause,
     })?;
     toml::from_str::<T>(&text).map_err(|error| content(path, &error))?;
     toml::from_str(&text).map_err(|error| content(path, &error))
@@ -91,9 +91,9 @@ fn fragments(path: &Path) -> Result<Vec<PathBuf>, ConfigError> {
     if !folder.is_dir() {
         return Ok(Vec::new());
     }
-    let read_error = |source| ConfigError::Read {
+    let read_error = |cause| ConfigError::Read {
         path: folder.clone(),
-        source,
+        cause,
     };
     let mut found = Vec::new();
     for entry in fs::read_dir(&folder).map_err(read_error)? {

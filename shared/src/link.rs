@@ -8,6 +8,18 @@ use redis::{ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError, ServerErr
 
 use crate::config::{ConfigError, RedisConfig};
 
+/// Checks what does not change while a daemon runs: the URL. A password file that is
+/// missing may still come.
+///
+/// # Errors
+/// A URL that is none, or one that holds a password.
+pub fn check(config: &RedisConfig) -> Result<(), ConfigError> {
+    match connection_info(config) {
+        Err(ConfigError::Read { .. }) | Ok(_) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Turns the configuration into what the client connects with; reads the password file.
 ///
 /// # Errors
@@ -34,9 +46,9 @@ pub fn connection_info(config: &RedisConfig) -> Result<ConnectionInfo, ConfigErr
     }
     if !config.password_file.as_os_str().is_empty() {
         let path = &config.password_file;
-        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        let text = fs::read_to_string(path).map_err(|cause| ConfigError::Read {
             path: path.clone(),
-            source,
+            cause,
         })?;
         settings = settings.set_password(text.lines().next().unwrap_or_default());
     }

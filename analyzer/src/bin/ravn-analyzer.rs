@@ -54,6 +54,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let default = PathBuf::from("/etc/ravn/analyzer.toml");
     let path = arguments.config.as_ref().unwrap_or(&default);
     let config: Config = config::load(path, arguments.config.is_some())?;
+    ravn_shared::link::check(&config.redis)?;
     log::start(&config.log)?;
     let orders = handover::from_signals()?;
     handover::run(&config, orders)
