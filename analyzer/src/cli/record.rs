@@ -57,7 +57,8 @@ pub fn run(access: &Access, args: &Args) -> Result<ExitCode> {
                     bytes += batch.len() as u64;
                 }
             }
-            Err(error) if error.is_timeout() => {}
+            // The signal that ends the recording interrupts the read too.
+            Err(error) if error.is_timeout() || stop.load(Ordering::Relaxed) => {}
             Err(error) => {
                 recording.finish()?;
                 return Err(said(&error));
