@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::rules::Severity;
+use super::rule::Severity;
 use crate::verdict::ProcessId;
 
 /// A peak stands this long after its last evidence; then it halves in the same time, each time.

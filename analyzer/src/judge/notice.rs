@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ocsf::Analytic;
-use super::rules::Severity;
+use super::rule::Severity;
 use crate::verdict::Mode;
 
 /// Losses of the last 60 seconds.

@@ -4,13 +4,14 @@ use std::fmt::Write as _;
 
 use ravn_shared::text::escape;
 
-use super::desk::{Draft, Standing as Now};
 use super::facts::Facts;
-use super::hash::{hex, plain};
+use super::hash::hex;
 use super::incident::{Evidence, Incident};
 use super::notice::{Losses, Notice, NoticeKind};
-use super::ocsf::{Analytic, Scene, Subject, finding};
-use super::rules::{RuleSet, Severity, Tier};
+use super::ocsf::{Analytic, Subject};
+use super::raise::Found;
+use super::rule::{Severity, Tier};
+use super::rules::RuleSet;
 use super::{BLIND, Judge, MODEL, SENSOR};
 use crate::verdict::{Level, ProcessId, Surprise};
 
@@ -65,20 +66,6 @@ struct Blow<'a> {
     time_ns: u64,
     says: String,
     subject: Subject<'a>,
-}
-
-/// What an alert is made of.
-struct Found<'a> {
-    analytic: Analytic<'a>,
-    incident: &'a str,
-    entry: ProcessId,
-    process: Option<ProcessId>,
-    score: f64,
-    first: &'a [u8],
-    time_ns: u64,
-    message: &'a str,
-    program: &'a str,
-    subject: &'a Subject<'a>,
 }
 
 impl Judge {
@@ -149,8 +136,10 @@ impl Judge {
     pub(super) fn surprised(&mut self, surprise: &Surprise) {
         let id = surprise.process;
         self.table.suspect(id, Some(surprise.score));
-        // NaN is below everything here: no evidence.
-        if self.table.get(id).is_none() || !(surprise.score >= MODEL_EVIDENCE) {
+        if self.table.get(id).is_none()
+            || surprise.score.is_nan()
+            || surprise.score < MODEL_EVIDENCE
+        {
             return;
         }
         let most = if surprise.novelty >= NOVEL {
@@ -356,87 +345,6 @@ impl Judge {
         // Behind every rise stands an alert, of whatever tier.
         let may_open = blow.core || Level::of(score) > Level::of(before);
         self.alert(&found, may_open);
-    }
-
-    fn alert(&mut self, found: &Found<'_>, may_open: bool) {
-        let rule = found.analytic.name;
-        let subject = found.subject;
-        let fingerprint = hex(
-            &[
-                rule.as_bytes(),
-                plain(found.program).as_bytes(),
-                plain(subject.file.unwrap_or_default()).as_bytes(),
-            ],
-            16,
-        );
-        let key = format!(
-            "{rule} {fingerprint} {}",
-            subject.peer.map_or("", |(ip, _)| ip)
-        );
-        let host = self.host.clone();
-        let now = Now {
-            time_ns: found.time_ns,
-            ..self.now(&host, found.incident, found.entry, found.score)
-        };
-        if self.desk.again(&key, rule, &now) || !may_open {
-            return;
-        }
-        let uid = hex(
-            &[
-                self.boot.as_bytes(),
-                found.incident.as_bytes(),
-                found.analytic.uid.as_bytes(),
-                found.first,
-            ],
-            16,
-        );
-        let rules = self.rules.version();
-        let scene = Scene {
-            host: &self.host,
-            boot: &self.boot,
-            clock_offset_ns: self.clock.offset_ns,
-            time_ns: found.time_ns,
-            incident: found.incident,
-            score: found.score,
-            level: Level::of(found.score),
-            mode: self.context.mode,
-            model: &self.context.model,
-            rules: &rules,
-            lost: self.context.lost,
-        };
-        let process = found.process.and_then(|id| self.table.get(id));
-        let subject = Subject {
-            process: process.map(|process| (process, &self.table)),
-            ..subject.clone()
-        };
-        let draft = || Draft {
-            body: finding(
-                &uid,
-                &fingerprint,
-                found.message,
-                &found.analytic,
-                &scene,
-                &subject,
-            ),
-            uid: uid.clone(),
-            key,
-            rule: rule.to_owned(),
-            fingerprint: fingerprint.clone(),
-            severity_id: found.analytic.severity_id,
-        };
-        self.desk.create(draft, rule, &now);
-    }
-
-    fn now<'a>(&self, host: &'a str, incident: &'a str, entry: ProcessId, score: f64) -> Now<'a> {
-        Now {
-            entry,
-            incident,
-            score,
-            host,
-            time_ns: self.clock.now_ns,
-            clock_offset_ns: self.clock.offset_ns,
-            lost: self.context.lost,
-        }
     }
 }
 

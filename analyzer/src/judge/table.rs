@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use ravn_shared::event::{Creds, Event, Fork, Record};
+use ravn_shared::event::{Event, Fork, Record};
 
-use super::process::{CAP_SETUID, Happening, Process};
+use super::privilege::{credentials, unexplained_root};
+use super::process::{Happening, Process};
 use super::summary;
 use crate::checkpoint::{CheckpointError, Field};
 use crate::verdict::ProcessId;
@@ -17,8 +18,6 @@ const CROWD: usize = 8_192;
 const LINGER_NS: u64 = 10_000_000_000;
 /// An ended one that something speaks against is kept this long.
 const SUSPECT_NS: u64 = 300_000_000_000;
-/// The record of an exec is at most this much behind those of other rings.
-const EXEC_LATE_NS: u64 = 2_000_000_000;
 const MINUTE_NS: u64 = 60_000_000_000;
 /// Larger values are no process of ours.
 const MOST_VALUE: usize = 64 * 1024;
@@ -436,37 +435,6 @@ impl Table {
             .max_by_key(|(id, share)| (*share, *id))
             .map(|(id, _)| id)
     }
-}
-
-/// Credentials after a successful call.
-fn credentials(process: &mut Process, creds: &Creds) {
-    process.uid = creds.uids[0];
-    process.euid = if creds.uids.contains(&0) && creds.user_ns_level == 0 {
-        0
-    } else {
-        creds.uids[1]
-    };
-    if !process.creds_known {
-        process.creds_known = true;
-        process.may_root = process.euid == 0;
-    }
-    // What a process once held another thread of it may hold still: forgotten at exec alone.
-    process.may_root |= process.euid != 0 && creds.cap_effective & CAP_SETUID != 0;
-}
-
-/// The process holds uid 0 and no exec or right that is known gave it to it. The record of a
-/// setuid program's exec may come later than what that program does, from another ring: only
-/// the exec's own ring (fork, exit) is sure to be behind it, for others it is given time.
-fn unexplained_root(process: &mut Process, record: &Record<'_>) -> bool {
-    if process.may_root || !process.creds_known || (process.uid != 0 && process.euid != 0) {
-        return false;
-    }
-    let behind = matches!(record.event, Event::Fork(_) | Event::Exit(_));
-    if !behind && record.time_ns < process.since_ns.saturating_add(EXEC_LATE_NS) {
-        return false;
-    }
-    process.may_root = true;
-    true
 }
 
 fn mark(dirty: &mut Vec<ProcessId>, process: &mut Process) {

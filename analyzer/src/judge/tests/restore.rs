@@ -31,7 +31,10 @@ fn restart(judge: &mut Judge) {
     });
 }
 
-fn play(after: fn(&mut Judge)) -> (Vec<(String, &'static str, String)>, Vec<(Level, String)>) {
+/// Alerts (id, op, body), and what the word was.
+type Played = (Vec<(String, &'static str, String)>, Vec<(Level, String)>);
+
+fn play(after: fn(&mut Judge)) -> Played {
     STORE.with_borrow_mut(BTreeMap::clear);
     let mut host = Host::new();
     host.after = after;
