@@ -39,7 +39,7 @@ impl Net {
                 .map(|_| (rng.uniform() * 2.0 - 1.0) * spread)
                 .collect();
             let tensor = Tensor::<2>::from_data(TensorData::new(values, [rows, columns]), device);
-            Param::initialized(ParamId::from(id), tensor)
+            Param::initialized(ParamId::from(id), trained(tensor, device))
         };
         // 1/sqrt(fan in), as PyTorch starts an LSTM and a linear layer.
         let embedding = matrix(vocabulary, EMBED, 1.0);
@@ -50,7 +50,7 @@ impl Net {
             id += 1;
             let width = values.len();
             let tensor = Tensor::<1>::from_data(TensorData::new(values, [width]), device);
-            Param::initialized(ParamId::from(id), tensor)
+            Param::initialized(ParamId::from(id), trained(tensor, device))
         };
         // A forget gate that starts open lets gradients through from the first step
         // (Jozefowicz et al. 2015).
@@ -101,6 +101,15 @@ impl Net {
     }
 }
 
+/// On a device with gradients a parameter's are kept; elsewhere that may not be asked for.
+fn trained<const D: usize>(tensor: Tensor<D>, device: &Device) -> Tensor<D> {
+    if device.is_autodiff() {
+        tensor.require_grad()
+    } else {
+        tensor
+    }
+}
+
 /// The values of a tensor of 32-bit floats.
 ///
 /// # Errors
@@ -108,6 +117,6 @@ impl Net {
 pub fn values<const D: usize>(tensor: Tensor<D>) -> anyhow::Result<Vec<f32>> {
     tensor
         .into_data()
-        .into_vec::<f32>()
+        .try_into_vec::<f32>()
         .map_err(|error| anyhow::anyhow!("a tensor that is not of f32: {error:?}"))
 }

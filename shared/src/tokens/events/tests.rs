@@ -35,7 +35,6 @@ fn an_exec_tells_who_how_and_what() {
     assert_eq!(
         names(b"/usr/bin/dash", exec_flags::SECURE),
         [
-            
             "as:root",
             "login:none",
             "stdio:inet",
