@@ -28,6 +28,8 @@ pub struct Lane {
     pub rank: u32,
     /// Number after the last that arrived.
     pub next_n: u64,
+    /// Numbers that the sender said were taken, at most.
+    pub taken: u64,
     /// Everything before this time has arrived.
     pub complete_ns: u64,
     /// Stream time of the last word from this lane.
@@ -93,11 +95,13 @@ impl Lanes {
     /// [`WAIT_NS`]: a CPU that is silent for longer holds nobody up.
     pub fn complete_ns(&self, now_ns: u64) -> u64 {
         let oldest = now_ns.saturating_sub(WAIT_NS);
+        let speaking = self.lanes.iter().max_by_key(|(_, lane)| lane.heard_ns);
+        let load_id = speaking.map(|(id, _)| id.load_id);
         self.lanes
-            .values()
+            .iter()
             // A lane of an unloaded program never speaks again.
-            .filter(|lane| lane.heard_ns.saturating_add(WAIT_NS) >= now_ns)
-            .map(|lane| lane.complete_ns)
+            .filter(|(id, lane)| Some(id.load_id) == load_id || lane.heard_ns >= oldest)
+            .map(|(_, lane)| lane.complete_ns)
             .min()
             .unwrap_or(oldest)
             .max(oldest)

@@ -175,6 +175,8 @@ pub struct Merge {
     /// Newest thread of a thread id, with its process.
     by_pid: HashMap<u32, (ThreadId, ProcessId)>,
     restored: HashMap<ThreadId, Cursor>,
+    /// While handing on: everything before this time is here.
+    complete_ns: u64,
     out: Released,
 }
 
@@ -233,7 +235,9 @@ impl Merge {
         let now_ns = self.now_ns;
         let lane = self.lanes.get(lane);
         lane.heard_ns = now_ns;
-        if taken <= lane.next_n {
+        // A batch may be overtaken by one that was sent later: the highest count holds.
+        lane.taken = lane.taken.max(taken);
+        if lane.taken <= lane.next_n {
             lane.complete_ns = lane.complete_ns.max(now_ns);
         }
     }
@@ -345,6 +349,7 @@ impl Merge {
     }
 
     fn release_until(&mut self, complete_ns: u64) -> Released {
+        self.complete_ns = complete_ns;
         // Whatever is handed on in this call is handed on thread by thread, older threads
         // first: parents are older than their children.
         let mut last: BTreeMap<(u64, ThreadId), RunKey> = BTreeMap::new();

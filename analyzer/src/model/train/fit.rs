@@ -15,8 +15,11 @@ use crate::model::evaluate;
 use crate::model::net::{HIDDEN, Net};
 use crate::model::rng::Rng;
 
-/// Sequences that are read side by side.
-const LANES: usize = 64;
+/// Most sequences that are read side by side: more make a step cheaper and rarer.
+const MOST_LANES: usize = 64;
+/// Fewest, and the steps of an epoch that are wanted before there are more.
+const FEWEST_LANES: usize = 8;
+const STEPS: usize = 100;
 /// Tokens through which gradients go back.
 const WINDOW: usize = 48;
 /// Most tokens of an epoch; of more data each epoch takes another part.
@@ -75,14 +78,15 @@ pub fn fit(
         epochs: 0,
     };
     let (mut best_nll, mut since) = (f64::INFINITY, 0);
+    let wide = (epoch_tokens / (WINDOW * STEPS)).clamp(FEWEST_LANES, MOST_LANES);
     let total = (options.epochs * epoch_tokens).max(1);
     let mut done = 0;
     for epoch in 1..=options.epochs {
-        let lanes = lanes(train, &mut rng);
+        let lanes = lanes(train, wide, &mut rng);
         let longest = lanes.iter().map(Vec::len).max().unwrap_or(0);
         let mut state = [
-            Tensor::<2>::zeros([LANES, HIDDEN], &device),
-            Tensor::<2>::zeros([LANES, HIDDEN], &device),
+            Tensor::<2>::zeros([wide, HIDDEN], &device),
+            Tensor::<2>::zeros([wide, HIDDEN], &device),
         ];
         let mut loss_sum = 0.0;
         let mut counted = 0;
@@ -137,11 +141,11 @@ pub fn fit(
     Ok(best)
 }
 
-/// Lays sequences out over [`LANES`] lanes of about the same length, in a new order.
-fn lanes(train: &[&Sequence], rng: &mut Rng) -> Vec<Vec<Step>> {
+/// Lays sequences out over `wide` lanes of about the same length, in a new order.
+fn lanes(train: &[&Sequence], wide: usize, rng: &mut Rng) -> Vec<Vec<Step>> {
     let mut order: Vec<usize> = (0..train.len()).collect();
     rng.shuffle(&mut order);
-    let mut lanes: Vec<Vec<Step>> = vec![Vec::new(); LANES];
+    let mut lanes: Vec<Vec<Step>> = vec![Vec::new(); wide];
     let mut tokens = 0;
     for at in order {
         if tokens >= MOST_TOKENS {
@@ -149,7 +153,7 @@ fn lanes(train: &[&Sequence], rng: &mut Rng) -> Vec<Vec<Step>> {
         }
         let sequence = train[at];
         tokens += sequence.tokens.len();
-        let shortest = (0..LANES).min_by_key(|lane| lanes[*lane].len());
+        let shortest = (0..wide).min_by_key(|lane| lanes[*lane].len());
         let lane = &mut lanes[shortest.unwrap_or(0)];
         let mut input = tokens::START;
         let targets = sequence.context.iter().chain(&sequence.tokens);
@@ -169,6 +173,7 @@ fn lanes(train: &[&Sequence], rng: &mut Rng) -> Vec<Vec<Step>> {
 /// The steps of all lanes that are trained at once, lane after lane within a step.
 struct Window {
     steps: usize,
+    wide: usize,
     inputs: Vec<i32>,
     targets: Vec<i32>,
     weights: Vec<f32>,
@@ -183,9 +188,10 @@ impl Window {
         let steps = WINDOW.min(longest - from);
         let mut window = Self {
             steps,
-            inputs: Vec::with_capacity(steps * LANES),
-            targets: Vec::with_capacity(steps * LANES),
-            weights: Vec::with_capacity(steps * LANES),
+            wide: lanes.len(),
+            inputs: Vec::with_capacity(steps * lanes.len()),
+            targets: Vec::with_capacity(steps * lanes.len()),
+            weights: Vec::with_capacity(steps * lanes.len()),
             keeps: Vec::with_capacity(steps),
             counted: 0,
         };
@@ -222,16 +228,17 @@ fn forward(
     let embedding = net.embedding.weight.val();
     let shape: [usize; 2] = embedding.dims();
     let embedding = embedding * mask(shape, EMBEDDING_DROPOUT, rng, device);
+    let wide = window.wide;
     let [mut hidden, mut cell] = state;
     let mut outputs = Vec::with_capacity(window.steps);
     for (at, keep) in window.keeps.iter().enumerate() {
         if let Some(keep) = keep {
-            let keep = Tensor::<2>::from_data(TensorData::new(keep.clone(), [LANES, 1]), device);
+            let keep = Tensor::<2>::from_data(TensorData::new(keep.clone(), [wide, 1]), device);
             hidden = hidden * keep.clone();
             cell = cell * keep;
         }
-        let inputs = window.inputs[at * LANES..][..LANES].to_vec();
-        let inputs = Tensor::<1, Int>::from_data(TensorData::new(inputs, [LANES]), device);
+        let inputs = window.inputs[at * wide..][..wide].to_vec();
+        let inputs = Tensor::<1, Int>::from_data(TensorData::new(inputs, [wide]), device);
         let gates =
             net.input.forward(embedding.clone().select(0, inputs)) + net.recurrent.forward(hidden);
         let [input, forget, candidate, output] = split(gates);
@@ -240,7 +247,7 @@ fn forward(
         hidden = activation::sigmoid(output) * activation::tanh(cell.clone());
         outputs.push(hidden.clone());
     }
-    let rows = window.steps * LANES;
+    let rows = window.steps * wide;
     let outputs = Tensor::cat(outputs, 0);
     let outputs = outputs * mask([rows, HIDDEN], DROPOUT, rng, device);
     let scores = activation::log_softmax(net.head.forward(outputs), 1);

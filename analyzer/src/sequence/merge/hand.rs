@@ -1,10 +1,39 @@
 //! Handing on: runs, and the records between their syscalls.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::{Act, Chunk, Cursor, DEEPEST, Event, Item, MOST_EVENTS, Merge, RunKey, Waiting};
 use crate::sequence::chunk::ThreadId;
 use crate::sequence::lane::LaneId;
+
+/// Where handing on a run stops.
+#[derive(Clone, Copy)]
+enum Stop<'a> {
+    /// At its end.
+    End,
+    /// Before this word.
+    Word(u32),
+    /// Before a record of the thread that stands in no run of it.
+    Stray(&'a Event),
+}
+
+impl Waiting {
+    /// When a call was made, to the tick.
+    fn time_ns(&self, ticks: u16) -> u64 {
+        self.opened_ns
+            .saturating_add(u64::from(ticks).saturating_mul(self.tick_ns))
+    }
+
+    /// Whether a stray stands before the call at `ticks`. Of the same CPU the place tells, of
+    /// another the time; within a tick's doubt the syscall goes first, as it surely does
+    /// before its thread's exit.
+    fn follows(&self, stray: &Event, ticks: u16) -> bool {
+        if stray.lane == self.lane {
+            return stray.place.0 < self.first_n;
+        }
+        stray.time_ns < self.time_ns(ticks).saturating_sub(self.tick_ns)
+    }
+}
 
 impl Merge {
     /// Hands on the runs of `thread` up to `last`; of that one only what stands before the
@@ -17,11 +46,9 @@ impl Merge {
         depth: usize,
     ) {
         self.pull_parent(thread, depth);
-        while let Some((key, mut waiting)) = self.take_first(thread, last) {
-            let stop = stop.filter(|_| key == last);
-            self.run(thread, key, &mut waiting, stop);
-            if stop.is_some() && waiting.at < waiting.run.calls.len() {
-                self.waiting.entry(thread).or_default().insert(key, waiting);
+        while let Some((key, waiting)) = self.take_first(thread, last) {
+            let stop = stop.filter(|_| key == last).map_or(Stop::End, Stop::Word);
+            if !self.run(thread, key, waiting, stop) {
                 return;
             }
         }
@@ -50,7 +77,7 @@ impl Merge {
         });
         let Some(fork) = fork else {
             // Handed on already, or a stray.
-            self.hand_on_strays_until(child);
+            self.hand_on_strays_until(child, depth);
             return;
         };
         let parent = self.thread_of(&fork);
@@ -77,25 +104,26 @@ impl Merge {
             _ => {}
         }
         // Without a run there, or with one that ends before the fork, it is still to come.
-        self.take_events(lane, first_n, parent, Some(word));
+        self.take_events(lane, first_n, parent, word);
     }
 
-    /// Hands on the calls of one run with the records between them.
-    fn run(&mut self, thread: ThreadId, key: RunKey, waiting: &mut Waiting, stop: Option<u32>) {
+    /// Hands on the calls of one run with the records between them. False: it stopped inside
+    /// and waits again.
+    fn run(&mut self, thread: ThreadId, key: RunKey, mut waiting: Waiting, stop: Stop<'_>) -> bool {
         let (lane, first_n) = (waiting.lane, waiting.first_n);
         let run = (key.0, key.1);
         let restored = self.restored.get(&thread).copied();
-        let time = |ticks: u16| {
-            waiting
-                .opened_ns
-                .saturating_add(u64::from(ticks).saturating_mul(waiting.tick_ns))
-        };
         while let Some(call) = waiting.run.calls.get(waiting.at) {
-            if stop.is_some_and(|stop| call.word >= stop) {
+            let stopped = match stop {
+                Stop::End => false,
+                Stop::Word(word) => call.word >= word,
+                Stop::Stray(stray) => waiting.follows(stray, call.ticks),
+            };
+            if stopped {
                 break;
             }
-            self.hand_on_strays_before(thread, time(call.ticks));
-            self.take_events(lane, first_n, thread, Some(call.word));
+            self.hand_on_strays_before(thread, &waiting, call.ticks);
+            self.take_events(lane, first_n, thread, call.word);
             let cursor = Cursor {
                 run,
                 load_id: lane.load_id,
@@ -109,48 +137,61 @@ impl Merge {
                 self.out.items.push(Item {
                     thread,
                     process: waiting.run.process,
-                    time_ns: time(call.ticks),
+                    time_ns: waiting.time_ns(call.ticks),
                     act: Act::Call(call.call),
                 });
                 self.out.cursors.insert(thread, cursor);
             }
             waiting.at += 1;
         }
-        let next = self
-            .waiting
-            .get(&thread)
-            .and_then(|runs| runs.keys().next());
-        let more = next.is_some_and(|next| (next.2, next.3) == (key.2, key.3));
-        match stop {
-            Some(stop) => self.take_events(lane, first_n, thread, Some(stop)),
-            // What stands after the last call belongs to the next run there, if there is one.
-            None if more => {}
-            None => self.take_events(lane, first_n, thread, None),
+        if let Stop::Word(word) = stop {
+            self.take_events(lane, first_n, thread, word);
+        }
+        if waiting.at < waiting.run.calls.len() {
+            self.waiting.entry(thread).or_default().insert(key, waiting);
+            return false;
+        }
+        let rest = self.waiting.get(&thread).into_iter().flatten();
+        let mut rest = rest.map(|(other, _)| (other.2, other.3));
+        // What stands after the last call belongs to the next run there, if there is one. If
+        // not, the thread may have been elsewhere in between: the time decides.
+        if matches!(stop, Stop::End | Stop::Stray(_)) && !rest.any(|at| at == (key.2, key.3)) {
+            let complete_ns = self.complete_ns;
+            let left =
+                self.pick_events(lane, first_n, thread, |event| event.time_ns <= complete_ns);
+            self.set_aside(left);
+        }
+        true
+    }
+
+    /// Hands on a thread's records in a chunk that stand before `word`.
+    fn take_events(&mut self, lane: LaneId, first_n: u64, thread: ThreadId, word: u32) {
+        let due = |event: &Event| event.place.1 <= word;
+        for event in self.pick_events(lane, first_n, thread, due) {
+            self.event_count -= 1;
+            self.emit(&event);
         }
     }
 
-    /// Hands on a thread's records in a chunk that stand before `word`; all without one.
-    fn take_events(&mut self, lane: LaneId, first_n: u64, thread: ThreadId, word: Option<u32>) {
+    fn pick_events(
+        &mut self,
+        lane: LaneId,
+        first_n: u64,
+        thread: ThreadId,
+        due: impl Fn(&Event) -> bool,
+    ) -> Vec<Event> {
         let key = (lane, first_n, thread.pid);
-        let Some(list) = self.events.get_mut(&key) else {
-            return;
+        let Some(mut list) = self.events.remove(&key) else {
+            return Vec::new();
         };
-        let mut list = std::mem::take(list);
         // The same id may have been another thread's before, in the same chunk.
-        let taken: Vec<Event> = list
-            .extract_if(.., |event| {
-                word.is_none_or(|word| event.place.1 <= word) && self.thread_of(event) == thread
-            })
+        let picked = list
+            .extract_if(.., |event| due(event) && self.thread_of(event) == thread)
             .collect();
-        if list.is_empty() {
-            self.events.remove(&key);
-        } else {
+        if !list.is_empty() {
             self.events.insert(key, list);
         }
-        self.event_count -= taken.len();
-        for event in taken {
-            self.emit(&event);
-        }
+        picked
     }
 
     fn emit(&mut self, event: &Event) {
@@ -219,28 +260,29 @@ impl Merge {
         }
     }
 
-    fn set_aside(&mut self, mut strays: Vec<Event>) {
+    fn set_aside(&mut self, strays: Vec<Event>) {
         self.event_count -= strays.len();
-        strays.sort_by_key(|event| (event.time_ns, event.place, event.number));
+        let when = |event: &Event| (event.time_ns, event.place, event.number);
         for event in strays {
             let thread = self.thread_of(&event);
-            self.strays.entry(thread).or_default().push_back(event);
+            let list = self.strays.entry(thread).or_default();
+            let at = list.partition_point(|other| when(other) <= when(&event));
+            list.insert(at, event);
         }
     }
 
-    fn hand_on_strays_before(&mut self, thread: ThreadId, time_ns: u64) {
+    /// Hands on the strays that stand before a call.
+    fn hand_on_strays_before(&mut self, thread: ThreadId, waiting: &Waiting, ticks: u16) {
         while let Some(list) = self.strays.get_mut(&thread) {
-            if list.front().is_none_or(|event| event.time_ns > time_ns) {
+            let Some(event) = list.pop_front_if(|event| waiting.follows(event, ticks)) else {
                 return;
-            }
-            if let Some(event) = list.pop_front() {
-                self.emit(&event);
-            }
+            };
+            self.emit(&event);
         }
     }
 
     /// Hands on the parent's strays up to the fork of `child`.
-    fn hand_on_strays_until(&mut self, child: ThreadId) {
+    fn hand_on_strays_until(&mut self, child: ThreadId, depth: usize) {
         let is_fork = |event: &Event| matches!(event.act, Act::Fork(_, id, _) if id == child);
         let found = self
             .strays
@@ -250,16 +292,42 @@ impl Merge {
         let list = self.strays.entry(parent).or_default();
         let events: Vec<Event> = list.drain(..=at).collect();
         for event in events {
-            self.emit(&event);
+            self.stray(&event, depth + 1);
         }
     }
 
     /// Hands on all strays, by time over all threads.
     pub(super) fn hand_on_strays(&mut self) {
-        let mut rest: Vec<Event> = self.strays.drain().flat_map(|(_, list)| list).collect();
-        rest.sort_by_key(|event| (event.time_ns, event.place, event.number));
-        for event in rest {
-            self.emit(&event);
+        let mut order: Vec<(u64, ThreadId)> = self
+            .strays
+            .iter()
+            .flat_map(|(thread, list)| list.iter().map(|event| (event.time_ns, *thread)))
+            .collect();
+        order.sort_unstable();
+        // One may be handed on with another: then fewer are left than were listed.
+        for (_, thread) in order {
+            let event = self.strays.get_mut(&thread).and_then(VecDeque::pop_front);
+            if let Some(event) = event {
+                self.stray(&event, 0);
+            }
         }
+        self.strays.clear();
+    }
+
+    /// Hands on a stray, after the calls of its thread that stand before it.
+    fn stray(&mut self, event: &Event, depth: usize) {
+        let thread = self.thread_of(event);
+        if depth < DEEPEST {
+            self.pull_parent(thread, depth);
+            while let Some((key, waiting)) = self.take_first(thread, LAST) {
+                if !self.run(thread, key, waiting, Stop::Stray(event)) {
+                    break;
+                }
+            }
+        }
+        self.emit(event);
     }
 }
+
+/// After every run.
+const LAST: RunKey = (u32::MAX, u32::MAX, u32::MAX, u64::MAX, u32::MAX);

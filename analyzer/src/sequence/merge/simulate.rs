@@ -24,7 +24,7 @@ pub enum Deed {
 }
 
 #[derive(Clone, Debug)]
-struct Task_ {
+struct Running {
     id: ThreadId,
     tgid: u32,
     process_start_ns: u64,
@@ -40,7 +40,7 @@ struct Cpu {
     count: u32,
     opened_ns: u64,
     last_tick: u64,
-    slots: [Option<ThreadId>; SLOTS],
+    slots: Vec<Option<ThreadId>>,
     current: Option<ThreadId>,
     numbers: HashMap<u8, u64>,
 }
@@ -57,7 +57,7 @@ pub struct Machine {
     pub sent: Vec<Sent>,
     pub calls: u64,
     cpus: Vec<Cpu>,
-    tasks: Vec<Task_>,
+    tasks: Vec<Running>,
     rng: Rng,
     next_pid: u32,
     slots: usize,
@@ -73,7 +73,12 @@ impl Machine {
             truth: HashMap::new(),
             sent: Vec::new(),
             calls: 0,
-            cpus: (0..cpus).map(|_| Cpu::default()).collect(),
+            cpus: (0..cpus)
+                .map(|_| Cpu {
+                    slots: vec![None; SLOTS],
+                    ..Cpu::default()
+                })
+                .collect(),
             tasks: Vec::new(),
             rng: Rng::new(seed),
             next_pid: 100,
@@ -88,7 +93,7 @@ impl Machine {
                 start_ns: machine.now_ns - u64::from(pid),
             };
             let cpu = machine.rng.below(cpus);
-            machine.tasks.push(Task_ {
+            machine.tasks.push(Running {
                 id,
                 tgid: pid,
                 process_start_ns: id.start_ns,
@@ -219,7 +224,7 @@ impl Machine {
         });
         self.record(at, event, Deed::Fork(child));
         let cpu = self.rng.below(self.cpus.len());
-        self.tasks.push(Task_ {
+        self.tasks.push(Running {
             id: child,
             tgid: if thread { parent.tgid } else { pid },
             process_start_ns: if thread {
@@ -241,7 +246,12 @@ impl Machine {
 
     fn exec(&mut self, at: usize) {
         self.tasks[at].exec_id += 1;
-        self.event(at);
+        let event = Event::Bpf(Bpf {
+            command: 5,
+            object_type: 0,
+            ret: 0,
+        });
+        self.record(at, event, Deed::Event);
         self.call(at, 59, true);
     }
 
@@ -252,6 +262,8 @@ impl Machine {
             ret: 0,
         });
         self.record(at, event, Deed::Event);
+        // The syscall that it was made by.
+        self.call(at, 321, false);
     }
 
     fn exit(&mut self, at: usize) {
@@ -296,11 +308,8 @@ impl Machine {
             event,
         };
         *number += 1;
-        let at_ns = self.now_ns + self.rng.below(self.delay_ns as usize) as u64;
-        self.sent.push(Sent {
-            at_ns,
-            bytes: batch(Class::Essential, &record),
-        });
+        let bytes = batch(Class::Essential, &record);
+        self.send(task.cpu, bytes);
         self.truth.entry(task.id).or_default().push(deed);
     }
 
@@ -331,20 +340,30 @@ impl Machine {
         cpu.first_n += u64::from(cpu.count);
         cpu.count = 0;
         cpu.words.clear();
-        cpu.slots = [None; SLOTS];
+        cpu.slots = vec![None; SLOTS];
         cpu.current = None;
-        // One CPU's chunks arrive in order; those of different CPUs in any.
+        self.send(at, bytes);
+    }
+
+    /// What one CPU makes arrives in order (its records before the chunk that they stand in);
+    /// what different CPUs make, in any.
+    fn send(&mut self, cpu: usize, bytes: Vec<u8>) {
         let at_ns = self.now_ns + self.rng.below(self.delay_ns as usize) as u64;
-        let at_ns = at_ns.max(self.last_sent_ns[at] + 1);
-        self.last_sent_ns[at] = at_ns;
+        let at_ns = at_ns.max(self.last_sent_ns[cpu] + 1);
+        self.last_sent_ns[cpu] = at_ns;
         self.sent.push(Sent { at_ns, bytes });
     }
 
     /// The batches in order of arrival.
     pub fn arrivals(&mut self) -> Vec<Vec<u8>> {
+        // First of all the sender tells which CPUs there are.
+        let cpus = (0..self.cpus.len() as u16).map(|cpu| (cpu, 0)).collect();
+        let first = batch_of(Class::Essential, &[], cpus);
         let mut sent = std::mem::take(&mut self.sent);
         sent.sort_by_key(|sent| sent.at_ns);
-        sent.into_iter().map(|sent| sent.bytes).collect()
+        std::iter::once(first)
+            .chain(sent.into_iter().map(|sent| sent.bytes))
+            .collect()
     }
 }
 

@@ -53,13 +53,37 @@ fn run(batches: &[Vec<u8>]) -> Run {
     run
 }
 
+/// Tells the first difference alone: the lists are long.
+fn same(found: Option<&Vec<Deed>>, truth: &[Deed], what: &str) {
+    let found = found.map_or(&[][..], Vec::as_slice);
+    let Some(at) = (0..found.len().max(truth.len())).find(|at| found.get(*at) != truth.get(*at))
+    else {
+        return;
+    };
+    let near = |list: &[Deed]| {
+        let skip = at.saturating_sub(3);
+        format!("{:?}", list.iter().skip(skip).take(8).collect::<Vec<_>>())
+    };
+    panic!(
+        "{what}: {} found, {} true, from {at} on {} for {}",
+        found.len(),
+        truth.len(),
+        near(found),
+        near(truth)
+    );
+}
+
 fn check(seed: u64, cpus: usize, slots: usize, steps: usize) {
     let mut machine = Machine::new(seed, cpus, slots);
     machine.run(steps);
     let run = run(&machine.arrivals());
     let found = deeds(&run.items);
     for (thread, truth) in &machine.truth {
-        assert_eq!(found.get(thread), Some(truth), "{thread:?}, seed {seed}");
+        same(
+            found.get(thread),
+            truth,
+            &format!("{thread:?}, seed {seed}"),
+        );
     }
     assert_eq!(found.len(), machine.truth.len());
     assert_eq!(run.judged, machine.calls);
@@ -78,7 +102,7 @@ fn check(seed: u64, cpus: usize, slots: usize, steps: usize) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..Default::default() })]
     #[test]
     fn every_threads_sequence_comes_back_exactly(
         seed in any::<u64>(), cpus in 1usize..6, slots in 1usize..12,
@@ -105,7 +129,7 @@ proptest! {
         machine.run(60);
         for batch in machine.arrivals() {
             let decoded = ravn_shared::wire::decode_batch(&batch).unwrap();
-            let Payload::Chunk(chunk) = &decoded.records[0].event else { continue };
+            let Some(Payload::Chunk(chunk)) = decoded.records.first().map(|record| &record.event) else { continue };
             let length = (chunk.words.len() as f64 * cut) as usize;
             let (whole, broken) = crate::sequence::chunk::runs(chunk.words);
             prop_assert!(!broken);
@@ -162,7 +186,11 @@ fn a_replay_repeats_nothing_and_loses_nothing() {
         items.extend(second.release(true).items);
         let found = deeds(&items);
         for (thread, truth) in &machine.truth {
-            assert_eq!(found.get(thread), Some(truth), "{thread:?}, seed {seed}");
+            same(
+                found.get(thread),
+                truth,
+                &format!("{thread:?}, seed {seed}"),
+            );
         }
     }
 }
