@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use ravn_shared::kind::Stream;
 use ravn_shared::tokens::{Program, Token};
 use ravn_shared::words::Syscall;
+use serde::{Deserialize, Serialize};
 
 use super::chunk::{Run, ThreadId};
 use super::lane::{LaneId, Lanes};
@@ -107,7 +108,7 @@ pub struct Arrival {
 type RunKey = (u32, u32, u32, u64, u32);
 
 /// How far a thread's sequence was handed on, for a replay after a restart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
     /// Execs and migrations of the run.
     pub run: (u32, u32),

@@ -172,14 +172,7 @@ impl Table {
         encode(&SavedThread {
             model: self.model.clone(),
             process: thread.process,
-            cursor: thread.cursor.map(|cursor| {
-                let Cursor {
-                    run,
-                    load_id,
-                    place,
-                } = cursor;
-                (run, load_id, place)
-            }),
+            cursor: thread.cursor,
             last,
             run,
             program: thread.tokenizer.program.map(|program| program as u8),
@@ -267,7 +260,7 @@ fn encode(value: &impl Serialize) -> Vec<u8> {
 struct SavedThread {
     model: String,
     process: ProcessId,
-    cursor: Option<((u32, u32), u64, (u64, u32))>,
+    cursor: Option<Cursor>,
     last: Token,
     run: u32,
     program: Option<u8>,
@@ -313,11 +306,7 @@ impl SavedThread {
                 },
             },
             score,
-            cursor: self.cursor.map(|(run, load_id, place)| Cursor {
-                run,
-                load_id,
-                place,
-            }),
+            cursor: self.cursor,
             exited_ns: self.exited_ns,
             active_ns: self.active_ns,
         })

@@ -1,4 +1,5 @@
 //! Recordings made up for tests: a few programs with habits, run again and again.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::path::Path;
 

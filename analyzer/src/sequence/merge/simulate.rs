@@ -1,5 +1,6 @@
 //! A machine in miniature: threads that migrate, fork and exec over CPUs with slot streams,
 //! and the truth of what each did. Writes the words as the BPF side does.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::HashMap;
 
