@@ -15,10 +15,10 @@ use super::rounds::{self, Fault, Work};
 use super::table::Table;
 use super::{Options, Report};
 use crate::checkpoint::Field;
-use crate::model::Model;
 use crate::model::engine::Stream;
 use crate::model::net::HIDDEN;
 use crate::model::score::ProcessScore;
+use crate::model::{Model, ModelError};
 use crate::verdict::{Mode, ProcessId, Surprise};
 
 /// A thread that ended is kept so long, for what of it comes late or again.
@@ -95,9 +95,19 @@ impl Worker {
             Ok(Err(error)) => {
                 // A file may be put right at any time; none that was built in will be.
                 let retry = matches!(self.options.model, super::ModelSource::File(_));
-                self.fall_back(format!("{error}"), retry);
+                self.fall_back(self.told(&error), retry);
             }
             Err(panic) => self.fall_back(Fault::Panic(words(&*panic)).to_string(), true),
+        }
+    }
+
+    /// The error with the file that it speaks of.
+    fn told(&self, error: &ModelError) -> String {
+        match (&self.options.model, error) {
+            // Names its file itself.
+            (_, ModelError::Read { .. }) => error.to_string(),
+            (super::ModelSource::File(path), _) => format!("{}: {error}", path.display()),
+            _ => error.to_string(),
         }
     }
 
