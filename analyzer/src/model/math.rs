@@ -61,46 +61,61 @@ pub struct Odds {
     pub likeliest: u16,
 }
 
+/// Width that the loops over scores are unrolled to; a single running value would chain each
+/// step to the last.
+const WIDE: usize = 16;
+
 #[inline(always)]
 fn odds_body(scores: &mut [f32], seen: usize) -> Odds {
-    let mut lanes = [f32::MIN; 16];
-    for chunk in scores.chunks_exact(16) {
-        for (most, score) in lanes.iter_mut().zip(chunk) {
-            *most = most.max(*score);
-        }
-    }
-    let most = lanes.iter().fold(f32::MIN, |a, b| a.max(*b));
-    let rest = scores.len() / 16 * 16;
-    let most = scores[rest..].iter().fold(most, |a, b| a.max(*b));
-    // Sixteen partial sums: a single one would chain every addition to the last.
-    let mut sums = [0.0f32; 16];
-    for chunk in scores.chunks_mut(16) {
+    let (most, likeliest) = highest(scores);
+    let (wide, rest) = scores.as_chunks_mut::<WIDE>();
+    let mut sums = [0.0f32; WIDE];
+    for chunk in wide.iter_mut() {
         for (sum, score) in sums.iter_mut().zip(chunk) {
             *score = exp(*score - most);
             *sum += *score;
         }
     }
+    for (sum, score) in sums.iter_mut().zip(rest) {
+        *score = exp(*score - most);
+        *sum += *score;
+    }
     let total: f32 = sums.iter().sum();
     let own = scores[seen];
     let bound = own * 1.000_001;
-    let mut below = [0.0f32; 16];
-    for chunk in scores.chunks(16) {
+    let upto = |score: f32| if score <= bound { score } else { 0.0 };
+    let (wide, rest) = scores.as_chunks::<WIDE>();
+    let mut below = [0.0f32; WIDE];
+    for chunk in wide {
         for (sum, score) in below.iter_mut().zip(chunk) {
-            *sum += if *score <= bound { *score } else { 0.0 };
+            *sum += upto(*score);
         }
     }
-    let below: f32 = below.iter().sum();
-    let mut likeliest = 0;
-    if own < 1.0 {
-        likeliest = scores.iter().position(|score| *score >= 1.0).unwrap_or(0);
-    } else {
-        likeliest = likeliest.max(seen);
-    }
+    let below: f32 = below.iter().sum::<f32>() + rest.iter().map(|score| upto(*score)).sum::<f32>();
     Odds {
         probability: own / total,
         rank_probability: below / total,
         likeliest: likeliest as u16,
     }
+}
+
+/// The highest score and where it stands.
+#[inline(always)]
+fn highest(scores: &[f32]) -> (f32, usize) {
+    let (wide, rest) = scores.as_chunks::<WIDE>();
+    let mut most = [f32::MIN; WIDE];
+    let mut rows = [0u32; WIDE];
+    for (row, chunk) in (0u32..).zip(wide) {
+        for ((most, at), score) in most.iter_mut().zip(&mut rows).zip(chunk) {
+            let higher = *score > *most;
+            *most = if higher { *score } else { *most };
+            *at = if higher { row } else { *at };
+        }
+    }
+    let lanes = (0..WIDE).map(|lane| (most[lane], rows[lane] as usize * WIDE + lane));
+    let rest = rest.iter().copied().zip(wide.len() * WIDE..);
+    let higher = |a: (f32, usize), b: (f32, usize)| if b.0 > a.0 { b } else { a };
+    lanes.chain(rest).fold((f32::MIN, 0), higher)
 }
 
 /// Which compilation of the loops this machine runs.

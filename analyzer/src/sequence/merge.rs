@@ -367,7 +367,7 @@ impl Merge {
             }
             done.push((lane, first_n, chunk));
         }
-        self.find_strays(complete_ns, &done);
+        self.find_strays();
         for ((_, thread), key) in last {
             self.hand_on(thread, key, None, 0);
         }

@@ -186,3 +186,40 @@ fn run(options: Options, inbox: &mpsc::Receiver<Order>, outbox: &UnboundedSender
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+    use merge::simulate::Machine;
+
+    /// Through the thread: every syscall is judged once, also those that only the clock of
+    /// the wall releases, and every batch is done.
+    #[test]
+    fn the_thread_judges_all_that_is_fed() {
+        let mut machine = Machine::new(11, 2, 4);
+        machine.run(500);
+        let batches = machine.arrivals();
+        let mut handle = spawn(Options {
+            model: ModelSource::None,
+            ..Options::default()
+        });
+        let last = batches.len() as u64;
+        for (id, batch) in (1..).zip(batches) {
+            handle.feed(id, batch.into());
+        }
+        let mut judged = 0;
+        loop {
+            let report = handle.reports().blocking_recv().unwrap();
+            judged += report
+                .judged
+                .iter()
+                .map(|(.., count)| u64::from(*count))
+                .sum::<u64>();
+            if report.done_upto == last {
+                break;
+            }
+        }
+        assert_eq!(judged, machine.calls);
+    }
+}

@@ -1,8 +1,8 @@
 //! Handing on: runs, and the records between their syscalls.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 
-use super::{Act, Chunk, Cursor, DEEPEST, Event, Item, MOST_EVENTS, Merge, RunKey, Waiting};
+use super::{Act, Cursor, DEEPEST, Event, Item, MOST_EVENTS, Merge, RunKey, Waiting};
 use crate::sequence::chunk::ThreadId;
 use crate::sequence::lane::LaneId;
 
@@ -151,11 +151,10 @@ impl Merge {
             self.waiting.entry(thread).or_default().insert(key, waiting);
             return false;
         }
-        let rest = self.waiting.get(&thread).into_iter().flatten();
-        let mut rest = rest.map(|(other, _)| (other.2, other.3));
+        let mut rest = self.waiting.get(&thread).into_iter().flatten();
         // What stands after the last call belongs to the next run there, if there is one. If
         // not, the thread may have been elsewhere in between: the time decides.
-        if matches!(stop, Stop::End | Stop::Stray(_)) && !rest.any(|at| at == (key.2, key.3)) {
+        if !rest.any(|(other, _)| (other.2, other.3) == (key.2, key.3)) {
             let complete_ns = self.complete_ns;
             let left =
                 self.pick_events(lane, first_n, thread, |event| event.time_ns <= complete_ns);
@@ -225,29 +224,27 @@ impl Merge {
         }
     }
 
-    /// Sets aside the records that are due and that no run will take: their chunk holds
-    /// nothing of their thread, or it is not there although its time is complete.
-    pub(super) fn find_strays(&mut self, complete_ns: u64, done: &[(LaneId, u64, Chunk)]) {
-        let done: HashMap<(LaneId, u64), HashSet<u32>> = done
-            .iter()
-            .map(|(lane, first_n, chunk)| {
-                let pids = chunk.keys.iter().map(|(thread, _)| thread.pid);
-                ((*lane, *first_n), pids.collect())
-            })
-            .collect();
+    /// Sets aside the records whose time is complete and that no run of their thread in their
+    /// chunk is there for, any more or at all: the time decides where they stand.
+    pub(super) fn find_strays(&mut self) {
         let crowded = self.event_count > MOST_EVENTS;
+        let due = |event: &Event| event.time_ns <= self.complete_ns || crowded;
+        let mut events = std::mem::take(&mut self.events);
         let mut strays = Vec::new();
-        self.events.retain(|(lane, first_n, pid), list| {
-            match done.get(&(*lane, *first_n)) {
-                Some(pids) if pids.contains(pid) => {}
-                Some(_) => strays.append(list),
-                None if self.present.contains(&(*lane, *first_n)) && !crowded => {}
-                None => strays
-                    .extend(list.extract_if(.., |event| event.time_ns <= complete_ns || crowded)),
-            }
+        events.retain(|_, list| {
+            strays.extend(list.extract_if(.., |event| {
+                due(event) && (crowded || !self.has_run(self.thread_of(event), event))
+            }));
             !list.is_empty()
         });
+        self.events = events;
         self.set_aside(strays);
+    }
+
+    /// Whether a run of `thread` waits in the chunk in which `event` stands.
+    fn has_run(&self, thread: ThreadId, event: &Event) -> bool {
+        let mut runs = self.waiting.get(&thread).into_iter().flatten();
+        runs.any(|(_, run)| (run.lane, run.first_n) == (event.lane, event.place.0))
     }
 
     /// Sets aside what is left of a chunk whose runs were all handed on.

@@ -44,11 +44,11 @@ fn an_exec_tells_who_how_and_what() {
     );
     assert_eq!(names(b"/tmp/.x/bash", 0)[3], "exec:shell@tmp");
     assert_eq!(
-        names(b"/memfd:a (deleted)", exec_flags::MEMFD)[4],
+        names(b"/memfd:a (deleted)", exec_flags::MEMFD)[3],
         "exec:other@anon"
     );
     assert_eq!(
-        names(b"/usr/local/bin/python3", 0)[4],
+        names(b"/usr/local/bin/python3", 0)[3],
         "exec:interpreter@local"
     );
 }
