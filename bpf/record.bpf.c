@@ -116,25 +116,30 @@ MONITOR struct scratch *record__begin(struct cpu_state *s, struct task_struct *t
 
 /* Most names are short, and plain loads beat a helper call; what they copy past the name is
  * overwritten by the next one or lies past the length. */
-static __always_inline void name__copy(__u8 *out, const unsigned char *name, __u32 len)
+static __always_inline __u32 name__copy(__u8 *out, const unsigned char *name, __u32 len)
 {
 	__u64 *to = (__u64 *)out;
 	struct list_head *from;
 
 	if (len > SHORT_NAME) {
-		bpf_probe_read_kernel(out, len, name);
-		return;
+		/* As a string: a rename between the two loads may pair the old length with a
+		 * short name inside the dentry, and what lies behind that is no business of
+		 * whoever reads the record. d_iname has 32 bytes or more. */
+		long read = bpf_probe_read_kernel_str(out, len + 1, name);
+
+		return read > 0 ? (read - 1) & 0xff : 0;
 	}
 	from = bpf_core_cast(name, struct list_head);
 	to[0] = (__u64)from->next;
 	if (len <= 8)
-		return;
+		return len;
 	to[1] = (__u64)from->prev;
 	if (len <= 16)
-		return;
+		return len;
 	from = bpf_core_cast(name + 16, struct list_head);
 	to[2] = (__u64)from->next;
 	to[3] = (__u64)from->prev;
+	return len;
 }
 
 /*
@@ -169,7 +174,7 @@ __u32 append__path_pointed(__u32 at)
 		name_len = dentry->d_name.len & 0xff;
 		if (len + name_len + 1 > PATH_BYTES || off >= SCRATCH_BYTES)
 			return len | LEN_CUT;
-		name__copy(record->body + INSIDE(off), dentry->d_name.name, name_len);
+		name_len = name__copy(record->body + INSIDE(off), dentry->d_name.name, name_len);
 		/* Neither a mount's root nor below anything: a memfd, a pipe. */
 		if (dentry == parent)
 			return (len + name_len) | LEN_ROOTLESS;

@@ -115,12 +115,17 @@ int BPF_PROG(handle__sys_exit, struct pt_regs *regs, long ret)
 		if (s->key != key) {
 			struct slot *slot;
 			__u32 index;
+			bool known;
 
 			/* Through memory: the verifier does not shift a pointer. */
 			*(volatile __u64 *)&s->scratch_key = key;
 			index = slot__index(*(volatile __u64 *)&s->scratch_key);
 			slot = &s->slots[index & (SLOTS - 1)];
-			if (slot->regs == key && slot->generation == s->generation) {
+			known = slot->regs == key && slot->generation == s->generation;
+			if (known && !slot->skip && task__compat(slot->task))
+				action = nr < CALLS ? compat_actions[nr & (CALLS - 1)] : 0;
+			/* After clone and exec a known slot is defined anew all the same. */
+			if (known && !(action & ACT_NEW)) {
 				if (slot->skip) {
 					s->skip = key;
 					run = false;

@@ -65,24 +65,30 @@ have_by_hand() {
 }
 
 # Installs packages without starting or enabling a service that was not there: redis-server
-# would otherwise listen on port 6379 from now on.
-without_new_services() {
-    local policy=/usr/sbin/policy-rc.d ours='' redis_was_there='' status=0
+# would otherwise listen on port 6379 from now on. In a subshell, so that a Ctrl-C in the
+# middle takes the policy away too: with it left, no package could start its service any more.
+without_new_services() (
+    policy=/usr/sbin/policy-rc.d ours='' redis_was_there=''
     [ -e /lib/systemd/system/redis-server.service ] && redis_was_there=yes
+    # shellcheck disable=SC2317 # called by the trap
+    put_back() {
+        [ -z "$ours" ] || as_root rm -f "$policy"
+        if [ -z "$redis_was_there" ] && have redis-server; then
+            # deb-systemd-helper enables it even when the policy forbids the start.
+            as_root systemctl disable redis-server.service >/dev/null 2>&1 || true
+            as_root update-rc.d redis-server disable >/dev/null 2>&1 || true
+        fi
+    }
+    trap put_back EXIT
+    trap 'exit 130' INT TERM HUP
     if [ ! -e "$policy" ]; then
+        ours=yes
         printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
         as_root chmod 755 "$policy"
-        ours=yes
     fi
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@" >&2 || status=$?
-    [ -z "$ours" ] || as_root rm -f "$policy"
-    if [ -z "$redis_was_there" ] && have redis-server; then
-        # deb-systemd-helper enables it even when the policy forbids the start.
-        as_root systemctl disable redis-server.service >/dev/null 2>&1 || true
-        as_root update-rc.d redis-server disable >/dev/null 2>&1 || true
-    fi
-    [ "$status" -eq 0 ] || die "apt-get could not install $*"
-}
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@" >&2 ||
+        die "apt-get could not install $*"
+)
 
 # at_least HAVE NEED: versions of numbers and dots.
 at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }

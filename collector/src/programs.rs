@@ -136,26 +136,30 @@ impl Programs {
         Ok(())
     }
 
-    /// The four rings in one poller; `sample` gets every record of each.
+    /// The four rings, each with a poller of its own, so that a flood of one neither
+    /// starves the others nor keeps the thread for ever; `sample` gets every record.
     ///
     /// # Errors
     /// When a ring cannot be mapped.
-    pub fn rings<'cb>(&self, sample: impl Fn(&[u8]) + Clone + 'cb) -> Result<RingBuffer<'cb>> {
+    pub fn rings<'cb>(&self, sample: impl Fn(&[u8]) + Clone + 'cb) -> Result<Vec<RingBuffer<'cb>>> {
         let maps = &self.skel.maps;
-        let mut builder = RingBufferBuilder::new();
-        for map in [
+        [
             &maps.syscall_events,
             &maps.security_events,
             &maps.network_events,
             &maps.file_events,
-        ] {
+        ]
+        .into_iter()
+        .map(|map| {
             let sample = sample.clone();
+            let mut builder = RingBufferBuilder::new();
             builder.add(map, move |bytes: &[u8]| {
                 sample(bytes);
                 0
             })?;
-        }
-        builder.build().context("cannot map the ring buffers")
+            builder.build().context("cannot map the ring buffers")
+        })
+        .collect()
     }
 
     /// Reads every CPU's counters: one syscall, about 2 µs a CPU.

@@ -24,6 +24,8 @@ use crate::sweep::{self, Sweep};
 
 /// Between two drains. At 600 k records/s of 128 bytes that is 0.4 MiB of the ring.
 const DRAIN_EVERY: Duration = Duration::from_millis(5);
+/// Records of one ring before the others have their turn and batches are cut.
+const MOST_A_DRAIN: usize = 8192;
 /// A record waits at most so long for its batch to fill.
 const PATIENCE_NS: u64 = 20_000_000;
 /// Losses are told at least this often when they changed, in an empty batch if need be.
@@ -135,7 +137,7 @@ fn finish(sender: JoinHandle<()>, outbox: &Outbox, wire: &Wire) -> Result<()> {
 /// The polling thread's state.
 struct Line<'p> {
     programs: &'p Programs,
-    rings: RingBuffer<'p>,
+    rings: Vec<RingBuffer<'p>>,
     intake: Intake,
     outbox: Arc<Outbox>,
     wire: Arc<Wire>,
@@ -153,7 +155,7 @@ impl Line<'_> {
     fn work(&mut self, stop: &AtomicBool) -> Result<()> {
         let (mut next_sweep_ns, mut next_report) = (0, Instant::now());
         while !stop.load(Ordering::Relaxed) {
-            self.drain()?;
+            let more = self.drain()?;
             let now_ns = clock::boottime_ns();
             if now_ns >= next_sweep_ns {
                 self.sweep.flush_idle(self.programs)?;
@@ -167,7 +169,9 @@ impl Line<'_> {
                 self.publish();
                 next_report = Instant::now() + REPORT_EVERY;
             }
-            std::thread::sleep(DRAIN_EVERY);
+            if !more {
+                std::thread::sleep(DRAIN_EVERY);
+            }
         }
         Ok(())
     }
@@ -177,7 +181,12 @@ impl Line<'_> {
         for (cpu, _) in self.programs.counters()?.waiting {
             self.programs.flush(cpu)?;
         }
-        self.drain()?;
+        // The hooks are still attached: a flood is not waited out.
+        for _ in 0..64 {
+            if !self.drain()? {
+                break;
+            }
+        }
         self.sweep.flush_idle(self.programs)?;
         self.note_losses(clock::boottime_ns());
         self.cut(true, clock::boottime_ns())?;
@@ -188,15 +197,20 @@ impl Line<'_> {
         Ok(())
     }
 
-    fn drain(&self) -> Result<()> {
-        let drained = self.rings.consume_raw();
-        if drained < 0 {
-            anyhow::bail!(
-                "cannot read the ring buffers: {}",
-                std::io::Error::from_raw_os_error(-drained)
-            );
+    /// Takes what the rings hold, at most [`MOST_A_DRAIN`] of each. True: there is more.
+    fn drain(&self) -> Result<bool> {
+        let mut more = false;
+        for ring in &self.rings {
+            let drained = ring.consume_raw_n(MOST_A_DRAIN);
+            if drained < 0 {
+                anyhow::bail!(
+                    "cannot read the ring buffers: {}",
+                    std::io::Error::from_raw_os_error(-drained)
+                );
+            }
+            more |= drained.cast_unsigned() as usize >= MOST_A_DRAIN;
         }
-        Ok(())
+        Ok(more)
     }
 
     fn note_losses(&mut self, now_ns: u64) {

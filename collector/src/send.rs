@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use ravn_shared::config::RedisConfig;
 use ravn_shared::keys::Keys;
-use ravn_shared::kind::{Class, Reason};
+use ravn_shared::kind::Reason;
 use ravn_shared::{clock, link};
-use redis::{Connection, RedisError, RedisResult};
+use redis::{Connection, RedisError, RedisResult, Value};
 
 use crate::backlog::Backlog;
 use crate::batch::Batch;
@@ -165,31 +165,49 @@ impl Sender {
     fn send(&mut self, connection: &mut Connection, batches: Vec<Batch>) -> Result<(), String> {
         let raw = self.keys.raw();
         let mut pipeline = redis::pipe();
+        pipeline.ignore_errors();
         for batch in &batches {
             pipeline.lpush(&raw, batch.bytes.as_slice());
         }
-        match pipeline.query::<Vec<usize>>(connection) {
-            Ok(lengths) => {
-                for batch in &batches {
-                    self.backlog.pushed(batch.bytes.len(), batch.counts);
-                }
-                self.outbox.done(batches.len());
-                self.backlog
-                    .observed(lengths.last().copied().unwrap_or_default());
-                if self.backlog.is_over() && self.backlog.admits() == Class::Essential {
-                    self.trim(connection, Reason::ListFull)?;
-                }
-                Ok(())
-            }
+        let replies = match pipeline.query::<Vec<Value>>(connection) {
+            Ok(replies) => replies,
             // Some of them may have arrived; the analyzer knows copies by their numbers.
             Err(error) => {
                 self.outbox.put_back(batches);
-                if error.code() == Some("OOM") {
-                    self.trim(connection, Reason::RedisOom)?;
+                return Err(link::explain(&error));
+            }
+        };
+        let mut refused = Vec::new();
+        let mut refusal = None;
+        for (batch, reply) in batches.into_iter().zip(replies) {
+            match reply {
+                Value::Int(len) => {
+                    self.backlog.pushed(batch.bytes.len(), batch.counts);
+                    self.backlog
+                        .observed(usize::try_from(len).unwrap_or_default());
+                    self.outbox.done(1);
                 }
-                Err(link::explain(&error))
+                reply => {
+                    let said = reply.extract_error().err();
+                    refusal = refusal.or(said);
+                    refused.push(batch);
+                }
             }
         }
+        if !refused.is_empty() {
+            self.outbox.put_back(refused);
+            let Some(error) = refusal else {
+                return Err("redis: LPUSH was answered with no number; is this Redis?".to_owned());
+            };
+            if error.code() == Some("OOM") {
+                self.trim(connection, Reason::RedisOom)?;
+            }
+            return Err(link::explain(&error));
+        }
+        if self.backlog.is_over() {
+            self.trim(connection, Reason::ListFull)?;
+        }
+        Ok(())
     }
 
     /// Halves the list, oldest first: at maxmemory nothing else frees any, and past the

@@ -55,8 +55,19 @@ pub fn connection_info(config: &RedisConfig) -> Result<ConnectionInfo, ConfigErr
     Ok(info.set_redis_settings(settings))
 }
 
+/// Of a pipeline or transaction that failed, the first command's own error: the words that
+/// the client puts around it name commands, and differ from attempt to attempt.
+pub fn first_refusal(error: &RedisError) -> RedisError {
+    let first = error
+        .clone()
+        .into_server_errors()
+        .and_then(|errors| errors.first().cloned());
+    first.map_or_else(|| error.clone(), |(_, first)| RedisError::from(first))
+}
+
 /// One line for a failed Redis call: what Redis said, and the mend.
 pub fn explain(error: &RedisError) -> String {
+    let error = &first_refusal(error);
     let mend = match error.kind() {
         ErrorKind::AuthenticationFailed => "check redis.username and redis.password_file",
         ErrorKind::Server(ServerErrorKind::NoPerm) => "load the ACL file that came with RAVN",

@@ -211,3 +211,89 @@ fn events_wait_while_redis_is_away() {
         "{records:#?}"
     );
 }
+
+#[test]
+fn ordinary_work_stays_out_of_high() {
+    let Some(sandbox) = live("pipeline::ordinary_work_stays_out_of_high").unwrap() else {
+        return;
+    };
+    let work = "
+        printf 'int main(void) { return 0; }' >a.c
+        for n in 1 2 3; do cc -O2 -o a a.c && ./a; done
+        find /usr/lib -name '*.so' | sort | tail -n 3
+        dpkg -l | wc -l; apt-cache policy redis-server
+        tar -cf - /etc/apt | gzip -c >a.gz; rm a.gz
+        for n in 1 2 3 4 5; do ls -l /usr/bin | awk '{ print $5 }' | sort -n | tail -n 1; done";
+    let mut running = sandbox
+        .command("sh")
+        .unwrap()
+        .args(["-c", work])
+        .current_dir(sandbox.folder())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut looks = 0;
+    wait_until(Duration::from_secs(60), "the end of the work", || {
+        assert_ne!(
+            sandbox.level()?.as_deref(),
+            Some("HIGH"),
+            "{:#}",
+            sandbox.status()?
+        );
+        looks += 1;
+        Ok(running.try_wait()?)
+    })
+    .unwrap();
+    // What it left is judged too: sequences come up to two seconds later.
+    settled(&sandbox).unwrap();
+    assert_ne!(
+        sandbox.level().unwrap().as_deref(),
+        Some("HIGH"),
+        "{:#}",
+        sandbox.status().unwrap()
+    );
+    assert!(looks > 1);
+}
+
+#[test]
+fn a_full_redis_is_trimmed_and_the_loss_is_counted() {
+    if !can_run("pipeline::a_full_redis", Need::Kernel).unwrap() {
+        return;
+    }
+    let mut sandbox = Sandbox::new().unwrap();
+    sandbox.start_collector().unwrap();
+    let mut admin = sandbox.redis.admin().unwrap();
+    let info: String = redis::cmd("INFO").arg("memory").query(&mut admin).unwrap();
+    let used: u64 = info
+        .lines()
+        .find_map(|line| line.strip_prefix("used_memory:"))
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    redis::cmd("CONFIG")
+        .arg(&["SET", "maxmemory", &(used + (2 << 20)).to_string()])
+        .exec(&mut admin)
+        .unwrap();
+    let folder = sandbox.folder().join("storm");
+    std::fs::create_dir(&folder).unwrap();
+    // 40,000 files created and removed: more than 2 MiB of batches.
+    sandbox
+        .trigger(&["storm", folder.to_str().unwrap(), "40000", "20000"])
+        .unwrap();
+    let said: String = wait_until(PATIENCE, "a counted redis_oom", || {
+        let said: Option<String> = redis::cmd("HGET")
+            .arg("ravn:collector")
+            .arg("lost_by")
+            .query(&mut admin)?;
+        Ok(said.filter(|said| said.contains("redis_oom")))
+    })
+    .unwrap_or_else(|error| panic!("{error:#}\n{}", sandbox.collector.as_ref().unwrap().log()));
+    assert!(said.contains("file.redis_oom"), "{said}");
+    let len: u64 = redis::cmd("LLEN")
+        .arg("events:raw")
+        .query(&mut admin)
+        .unwrap();
+    assert!(len > 0, "it goes on after the trim");
+}

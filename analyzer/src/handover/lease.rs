@@ -6,6 +6,7 @@
 //! changes nothing, however late it wakes.
 
 use ravn_shared::keys::Keys;
+use ravn_shared::link::first_refusal;
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisError, RedisResult, Value};
 
@@ -127,7 +128,11 @@ impl Lease {
                 redis::cmd("UNWATCH").exec_async(connection).await?;
                 return Ok(Fenced::Lost);
             }
-            match pipe.query_async::<Value>(connection).await.map_err(root)? {
+            match pipe
+                .query_async::<Value>(connection)
+                .await
+                .map_err(|error| first_refusal(&error))?
+            {
                 // The lease was touched in between: by our own renewal, or by who took it.
                 Value::Nil => {}
                 Value::Array(replies) => return Ok(Fenced::Done(replies)),
@@ -142,15 +147,6 @@ impl Lease {
         }
         Ok(Fenced::Lost)
     }
-}
-
-/// The reason of a refused transaction is with the command that was refused first.
-fn root(error: RedisError) -> RedisError {
-    let first = error
-        .clone()
-        .into_server_errors()
-        .and_then(|errors| errors.first().cloned());
-    first.map_or(error, |(_, first)| RedisError::from(first))
 }
 
 #[cfg(test)]

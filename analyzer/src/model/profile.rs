@@ -206,6 +206,10 @@ pub struct Meaning {
 /// Fewest normals of a class; with fewer, all lengths together stand for it.
 const FEWEST: usize = 40;
 
+/// Fewest normals of a class on whose word the model alone may say HIGH; 1e-4 is then
+/// extrapolated by a factor of 20 at most.
+const FEWEST_FOR_HIGH: usize = 500;
+
 impl Measured {
     fn both(&self) -> f32 {
         (self.novelty + 0.03).ln() + (self.surprise + 0.1).ln()
@@ -263,12 +267,18 @@ impl Calibration {
             .iter()
             .rev()
             .find(|class| class.from <= measured.tokens)?;
-        let probability = class.joint.probability(class.vote(measured));
+        // n normals say nothing of what is rarer than one in n: a fitted tail may order such
+        // processes, but may not raise the level on their account.
+        let rarest = 1.0 / (class.joint.count as f64 + 1.0);
+        let probability = class.joint.probability(class.vote(measured)).max(rarest);
         let surprise = class.surprise.probability(measured.surprise);
         let mut score = score(probability);
         // HIGH needs both voices: unseen but ordinary programs are novel, and busy ones
         // have a surprising moment.
-        if surprise < 1e-4 && measured.novelty > self.most_novel {
+        if class.surprise.count >= FEWEST_FOR_HIGH
+            && surprise < 1e-4
+            && measured.novelty > self.most_novel
+        {
             score = 81.0 + 4.75 * (-surprise.log10() - 4.0).clamp(0.0, 4.0);
         }
         Some(Meaning { probability, score })

@@ -374,6 +374,8 @@ const CASES: &[Case] = &[
         h.rename(passwd, "/etc/nshadow", "/etc/shadow");
         let visudo = h.run(shell, "/usr/sbin/visudo", "visudo");
         h.rename(visudo, "/etc/sudoers.tmp", "/etc/sudoers");
+        let nano = h.run(visudo, "/usr/bin/nano", "nano /etc/sudoers.d/x.tmp");
+        h.write(nano, "/etc/sudoers.d/x.tmp");
     }),
     healthy("accounts", "a container's entrypoint", |h| {
         let shim = h.run(1, "/usr/bin/containerd-shim-runc-v2", "shim");
