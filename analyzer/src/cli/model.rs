@@ -1,6 +1,6 @@
 //! `ravn train`, `ravn evaluate` and `ravn model`: thin words around [`crate::model`].
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -33,13 +33,8 @@ pub struct EvaluateArgs {
     #[arg(value_name = "RECORDING", required = true)]
     recordings: Vec<PathBuf>,
     /// The model; without it, the one that ships with the program
-    #[arg(
-        long,
-        value_name = "FILE",
-        default_value = "",
-        hide_default_value = true
-    )]
-    model: PathBuf,
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
 }
 
 /// What `ravn model` can do.
@@ -48,8 +43,8 @@ pub enum Model {
     /// What a model was trained on, and how well it does
     Show {
         /// The model; without it, the one that ships with the program
-        #[arg(value_name = "FILE", default_value = "", hide_default_value = true)]
-        file: PathBuf,
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
@@ -77,7 +72,7 @@ pub fn train(args: TrainArgs) -> Result<ExitCode> {
 /// # Errors
 /// A model or recordings that cannot be read.
 pub fn evaluate(args: &EvaluateArgs) -> Result<ExitCode> {
-    let evaluation = evaluate::run(&ModelSource::from_path(&args.model), &args.recordings)?;
+    let evaluation = evaluate::run(&source(args.model.as_deref()), &args.recordings)?;
     println!("{}", serde_json::to_string_pretty(&evaluation)?);
     Ok(ExitCode::SUCCESS)
 }
@@ -88,11 +83,16 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<ExitCode> {
 /// No model, or one that cannot be used.
 pub fn model(verb: &Model) -> Result<ExitCode> {
     let Model::Show { file, json } = verb;
-    let summary = show::show(&ModelSource::from_path(file))?;
+    let summary = show::show(&source(file.as_deref()))?;
     if *json {
         println!("{}", serde_json::to_string_pretty(&summary)?);
     } else {
         println!("{summary}");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The model that was named, or the one built in.
+fn source(file: Option<&Path>) -> ModelSource {
+    file.map_or(ModelSource::BuiltIn, ModelSource::from_path)
 }

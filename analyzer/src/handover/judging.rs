@@ -376,12 +376,15 @@ impl Judging {
 }
 
 fn new_judge(recipe: &Recipe, boots: &Boots, rules: RuleSet) -> Judge {
-    Judge::new(Setup {
+    let mut judge = Judge::new(Setup {
         host: recipe.host.clone(),
         boot_id: boots.present(),
         rules,
         processes: 0,
-    })
+    });
+    // Until a batch tells the host's own.
+    judge.set_clock_offset(ravn_shared::clock::offset_ns());
+    judge
 }
 
 /// A record alone in a batch of its own, so that `events:dead` can be decoded.

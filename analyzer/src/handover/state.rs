@@ -56,7 +56,8 @@ pub fn line(judging: &Judging) -> String {
 
 /// Age of the newest record when it was judged; 0 where the queue was empty since.
 fn lag_ms(judging: &Judging, now_ns: u64) -> u64 {
-    if judging.rates.idle {
+    // Nothing was judged yet: there is no newest record.
+    if judging.rates.idle || judging.rates.newest_ns == 0 {
         0
     } else {
         now_ns.saturating_sub(judging.rates.newest_ns) / 1_000_000

@@ -135,6 +135,11 @@ impl Judge {
         judge
     }
 
+    /// What leads from the records' clock to the time of day, before a record told it.
+    pub fn set_clock_offset(&mut self, offset_ns: i64) {
+        self.clock.offset_ns = offset_ns;
+    }
+
     /// Other rules from now on; what is judged stays judged.
     pub fn set_rules(&mut self, rules: RuleSet) {
         self.rules = Arc::new(rules);
@@ -268,8 +273,7 @@ impl Judge {
                             let own = it.evidence.values().filter(|one| one.process == process.id);
                             own.max_by(|a, b| a.worth.total_cmp(&b.worth))
                         })
-                        .map(|one| one.title.clone())
-                        .unwrap_or_default(),
+                        .map_or_else(|| process.oddity.clone(), |one| one.title.clone()),
                 }
             })
             .collect();

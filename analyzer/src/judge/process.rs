@@ -90,6 +90,9 @@ pub struct Process {
     pub last_ns: u64,
     /// When its end was told.
     pub exited_ns: Option<u64>,
+    /// What surprised the model most, in words; empty if nothing did.
+    #[serde(default)]
+    pub oddity: String,
     /// Changed since the last checkpoint.
     #[serde(skip)]
     pub dirty: bool,

@@ -135,6 +135,14 @@ impl Judge {
     /// The model spoke.
     pub(super) fn surprised(&mut self, surprise: &Surprise) {
         let id = surprise.process;
+        if let Some(span) = surprise.spans.first() {
+            let words = format!(
+                "rare for it: {} where {} was likeliest",
+                escape(span.seen.as_bytes()),
+                escape(span.expected.as_bytes())
+            );
+            self.table.note_oddity(id, words);
+        }
         self.table.suspect(id, Some(surprise.score));
         if self.table.get(id).is_none()
             || surprise.score.is_nan()

@@ -199,6 +199,13 @@ impl Table {
         }
     }
 
+    /// Notes what surprised the model most about a process; call before [`Self::suspect`].
+    pub fn note_oddity(&mut self, id: ProcessId, oddity: String) {
+        if let Some(process) = self.all.get_mut(&id) {
+            process.oddity = oddity;
+        }
+    }
+
     /// Forgets ended processes that nothing needs any more, and more where there is no room.
     pub fn forget(&mut self, now_ns: u64) {
         let ended: Vec<ProcessId> = self

@@ -40,8 +40,17 @@ pub fn for_everyone(program: &Path, folder: &Path) -> Result<PathBuf> {
     let name = program.file_name().context("a program without a name")?;
     let copy = folder.join(name);
     if !copy.exists() {
-        std::fs::copy(program, &copy)
-            .with_context(|| format!("copy {} to {}", program.display(), copy.display()))?;
+        // By another process: a descriptor open for writing here would be inherited by what
+        // other tests start meanwhile, and the copy could not be executed (ETXTBSY).
+        let status = std::process::Command::new("cp")
+            .args([program, &copy])
+            .status()?;
+        anyhow::ensure!(
+            status.success(),
+            "cannot copy {} to {}: cp ended with {status}",
+            program.display(),
+            copy.display()
+        );
     }
     Ok(copy)
 }
