@@ -31,6 +31,7 @@ enum ravn_kind {
 	KIND_FORK = 1,
 	KIND_EXEC = 2,
 	KIND_EXIT = 3,
+	KIND_CGROUP = 4,
 	KIND_CHUNK = 16,
 	KIND_OPEN = 32,
 	KIND_UNLINK = 33,
@@ -47,6 +48,7 @@ enum ravn_kind {
 	KIND_MOUNT = 68,
 	KIND_MODULE = 69,
 	KIND_BPF = 70,
+	KIND_PROCESS = 96,
 };
 
 /* Set in a length when the string did not fit and was cut. */
@@ -120,6 +122,13 @@ enum ravn_stdio {
 	STDIO_INET = 5,
 	STDIO_DEVICE = 6,
 	STDIO_OTHER = 7,
+};
+
+/* Strings: path, as the kernel writes it (root first). */
+struct ravn_cgroup {
+	__u64 id;
+	__u32 path_len;
+	__u32 pad;
 };
 
 struct ravn_exit {
@@ -229,6 +238,7 @@ struct ravn_bpf {
 ABI_SIZE(ravn_hdr, 96);
 ABI_SIZE(ravn_fork, 24);
 ABI_SIZE(ravn_exec, 88);
+ABI_SIZE(ravn_cgroup, 16);
 ABI_SIZE(ravn_exit, 16);
 ABI_SIZE(ravn_chunk, 8);
 ABI_SIZE(ravn_open, 32);

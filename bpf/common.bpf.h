@@ -38,6 +38,12 @@ struct scratch {
 	volatile __u64 path_len;
 };
 
+/* Where a record is built: the CPU's own scratch, or that of the iterators. */
+enum place {
+	PLACE_CPU = 0,
+	PLACE_ITERATOR = 1,
+};
+
 /* One syscall on its way out. */
 struct call {
 	__u64 args[5];
@@ -52,12 +58,15 @@ MONITOR struct scratch *record__begin(struct cpu_state *s, struct task_struct *t
 				      __u32 stream);
 /* The record that this CPU is building. */
 MONITOR struct scratch *scratch__current(void);
+MONITOR struct scratch *scratch__of(__u32 place);
+MONITOR bool cgroup__wanted(struct cgroup *cgroup);
 MONITOR bool task__wanted(struct task_struct *task);
+MONITOR void header__of(struct ravn_hdr *hdr, struct task_struct *task, __u32 kind);
 
 /* Each appends at byte `at` of the scratch's body and returns the length with the
  * LEN_* bits, 0 when there is nothing. Global functions: they are verified once,
  * on their own, which is why they take plain numbers. */
-__u32 append__path_pointed(__u32 at);
+__u32 append__path_pointed(__u32 at, __u32 place);
 __u32 append__user_string(__u32 at, __u64 address);
 __u32 append__unix_name_pointed(__u32 at);
 
@@ -133,15 +142,21 @@ static __always_inline struct sock *sock__of(struct file *file)
 	return socket->sk ? bpf_core_cast(socket->sk, struct sock) : NULL;
 }
 
-static __always_inline __u32 append__path(__u32 at, struct dentry *dentry, struct vfsmount *mount)
+static __always_inline __u32 append__path_in(__u32 place, __u32 at, struct dentry *dentry,
+					     struct vfsmount *mount)
 {
-	struct scratch *record = scratch__current();
+	struct scratch *record = scratch__of(place);
 
 	if (!record)
 		return 0;
 	record->pointers[0] = (__u64)dentry;
 	record->pointers[1] = (__u64)mount;
-	return append__path_pointed(at);
+	return append__path_pointed(at, place);
+}
+
+static __always_inline __u32 append__path(__u32 at, struct dentry *dentry, struct vfsmount *mount)
+{
+	return append__path_in(PLACE_CPU, at, dentry, mount);
 }
 
 static __always_inline __u32 append__unix_name(__u32 at, struct unix_address *name)

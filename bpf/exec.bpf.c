@@ -100,25 +100,15 @@ static __always_inline bool file__is_memfd(struct file *file)
 	return name == 0x3a64666d656dull; /* "memfd:", little-endian */
 }
 
-/* Fills the payload and its strings; returns their bytes. */
-MONITOR int exec__fill(struct scratch *record, struct task_struct *task, struct linux_binprm *bprm)
+/* What is true of a process whatever made it known: its image, who it is, what it stands
+ * on. Returns where the next string goes. */
+static __noinline __u32 process__fill(struct ravn_exec *exec, struct task_struct *task, struct file *file,
+				      __u32 place)
 {
-	struct ravn_exec *exec = (struct ravn_exec *)record->body;
-	struct file *file = bprm->file;
-	struct mm_struct *mm = task->mm;
 	struct fs_struct *fs = task->fs;
-	__u32 at = sizeof(*exec), argv_bytes, flags = 0;
-	__u64 argv;
+	__u32 at = sizeof(*exec);
 
 	__builtin_memset(exec, 0, sizeof(*exec));
-	exec->ino = file->f_inode->i_ino;
-	exec->dev = file->f_inode->i_sb->s_dev;
-	if (file__is_memfd(file))
-		flags |= EXEC_MEMFD;
-	if (!file->f_inode->i_nlink)
-		flags |= EXEC_DELETED;
-	if (BPF_CORE_READ_BITFIELD(bprm, secureexec))
-		flags |= EXEC_SECURE;
 	exec->euid = task->cred->euid.val;
 	exec->egid = task->cred->egid.val;
 	exec->cap_effective = task->cred->cap_effective.val;
@@ -129,11 +119,42 @@ MONITOR int exec__fill(struct scratch *record, struct task_struct *task, struct 
 	exec->stdio[0] = exec__stdio(exec, task, 0);
 	exec->stdio[1] = exec__stdio(exec, task, 1);
 	exec->stdio[2] = exec__stdio(exec, task, 2);
+	/* A kernel thread has none. */
+	if (file) {
+		exec->ino = file->f_inode->i_ino;
+		exec->dev = file->f_inode->i_sb->s_dev;
+		if (file__is_memfd(file))
+			exec->flags |= EXEC_MEMFD;
+		if (!file->f_inode->i_nlink)
+			exec->flags |= EXEC_DELETED;
+		exec->path_len = append__path_in(place, at, file->f_path.dentry, file->f_path.mnt);
+		at += exec->path_len & LEN_MASK;
+	}
+	exec->cwd_len = append__path_in(place, at, fs->pwd.dentry, fs->pwd.mnt);
+	return at + (exec->cwd_len & LEN_MASK);
+}
 
-	exec->path_len = append__file_path(at, file);
-	at += exec->path_len & LEN_MASK;
-	exec->cwd_len = append__path(at, fs->pwd.dentry, fs->pwd.mnt);
-	at += exec->cwd_len & LEN_MASK;
+/* Bytes of the arguments that are read, at most. The mask says the same once more, to the
+ * verifier. */
+static __always_inline __u32 argv__bytes(struct mm_struct *mm)
+{
+	__u32 bytes = mm->arg_end - mm->arg_start;
+
+	if (bytes > ARGV_BYTES)
+		bytes = ARGV_BYTES;
+	barrier_var(bytes);
+	return bytes & (2 * ARGV_BYTES - 1);
+}
+
+/* Fills the payload and its strings; returns their bytes. */
+MONITOR int exec__fill(struct scratch *record, struct task_struct *task, struct linux_binprm *bprm)
+{
+	struct ravn_exec *exec = (struct ravn_exec *)record->body;
+	struct mm_struct *mm = task->mm;
+	__u32 at = process__fill(exec, task, bprm->file, PLACE_CPU), bytes;
+
+	if (BPF_CORE_READ_BITFIELD(bprm, secureexec))
+		exec->flags |= EXEC_SECURE;
 	if (at < SCRATCH_BYTES) {
 		/* A string of the kernel's, copied from the caller before the image changed. */
 		long read =
@@ -142,20 +163,59 @@ MONITOR int exec__fill(struct scratch *record, struct task_struct *task, struct 
 		exec->filename_len = read > 0 ? read - 1 : 0;
 	}
 	at += exec->filename_len & LEN_MASK;
-	argv = mm->arg_start;
-	argv_bytes = mm->arg_end - mm->arg_start;
-	exec->argv_bytes = argv_bytes;
-	if (argv_bytes > ARGV_BYTES)
-		argv_bytes = ARGV_BYTES;
-	/* The mask says the same once more, to the verifier. */
-	barrier_var(argv_bytes);
-	if (at < SCRATCH_BYTES && argv_bytes) {
-		if (bpf_probe_read_user(record->body + INSIDE(at), argv_bytes & (2 * ARGV_BYTES - 1),
-					(void *)argv))
-			flags |= EXEC_ARGV_UNREADABLE;
+	exec->argv_bytes = mm->arg_end - mm->arg_start;
+	bytes = argv__bytes(mm);
+	if (at < SCRATCH_BYTES && bytes) {
+		if (bpf_probe_read_user(record->body + INSIDE(at), bytes, (void *)mm->arg_start))
+			exec->flags |= EXEC_ARGV_UNREADABLE;
 		else
-			exec->argv_len = argv_bytes;
+			exec->argv_len = bytes;
 	}
-	exec->flags = flags;
 	return at + (exec->argv_len & LEN_MASK);
+}
+
+/*
+ * Every process that is there, once, when the collector reads the iterator: what runs since
+ * before the hooks were attached. May sleep (5.18), for another process' arguments are read
+ * as it would fault them in itself.
+ */
+SEC("iter.s/task")
+int iterate__processes(struct bpf_iter__task *ctx)
+{
+	struct scratch *record = scratch__of(PLACE_ITERATOR);
+	struct task_struct *task = ctx->task;
+	struct ravn_exec *exec;
+	struct mm_struct *mm;
+	__u32 at, bytes;
+	__u64 all;
+
+	if (!record || !task || task->pid != task->tgid || !task__wanted(task))
+		return 0;
+	record->hdr.n = 0;
+	record->hdr.first_n = 0;
+	record->hdr.word = 0;
+	record->hdr.cpu = 0;
+	header__of(&record->hdr, task, KIND_PROCESS);
+	exec = (struct ravn_exec *)record->body;
+	mm = task->mm;
+	at = process__fill(exec, task, mm ? mm->exe_file : NULL, PLACE_ITERATOR);
+	if (mm) {
+		exec->argv_bytes = mm->arg_end - mm->arg_start;
+		bytes = argv__bytes(mm);
+		if (at < SCRATCH_BYTES && bytes) {
+			if (bpf_copy_from_user_task(record->body + INSIDE(at), bytes, (void *)mm->arg_start,
+						    task, 0))
+				exec->flags |= EXEC_ARGV_UNREADABLE;
+			else
+				exec->argv_len = bytes;
+		}
+	}
+	/* 64 bits wide: of 32, clang compares a copy, and the verifier misses the check. */
+	all = sizeof(record->hdr) + at + (exec->argv_len & LEN_MASK);
+	barrier_var(all);
+	if (all > sizeof(record->hdr) + sizeof(record->body))
+		return 0;
+	record->hdr.len = all;
+	bpf_seq_write(ctx->meta->seq, record, all);
+	return 0;
 }

@@ -23,6 +23,15 @@ struct {
 	__type(value, struct scratch);
 } scratches SEC(".maps");
 
+/* What an iterator builds its records in: it may sleep, and a CPU's own scratch would be
+ * written by whatever runs there meanwhile. One reader at a time. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct scratch);
+} iterator_scratch SEC(".maps");
+
 /* Cgroups that the sensor is narrowed to, by id. Empty and unused unless `narrowed`. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -56,15 +65,19 @@ MONITOR struct scratch *scratch__current(void)
 	return bpf_map_lookup_elem(&scratches, &zero);
 }
 
-/* Whether what this task does is reported at all: always, unless the sensor is
- * narrowed to other cgroups. A cgroup's descendants belong to it, up to 8 deep. */
-MONITOR bool task__wanted(struct task_struct *task)
+MONITOR struct scratch *scratch__of(__u32 place)
 {
-	struct cgroup *cgroup;
+	__u32 zero = 0;
 
+	return place == PLACE_ITERATOR ? bpf_map_lookup_elem(&iterator_scratch, &zero) : scratch__current();
+}
+
+/* Whether what happens in this cgroup is reported at all: always, unless the sensor is
+ * narrowed to others. A cgroup's descendants belong to it, up to 8 deep. */
+MONITOR bool cgroup__wanted(struct cgroup *cgroup)
+{
 	if (!narrowed)
 		return true;
-	cgroup = bpf_core_cast(task->cgroups->dfl_cgrp, struct cgroup);
 	for (int depth = 0; depth < 8; depth++) {
 		__u64 id = cgroup->kn->id;
 		struct cgroup_subsys_state *parent;
@@ -80,12 +93,36 @@ MONITOR bool task__wanted(struct task_struct *task)
 	return false;
 }
 
+MONITOR bool task__wanted(struct task_struct *task)
+{
+	if (!narrowed)
+		return true;
+	return cgroup__wanted(bpf_core_cast(task->cgroups->dfl_cgrp, struct cgroup));
+}
+
+/* Who the record speaks of, and when it is made. */
+MONITOR void header__of(struct ravn_hdr *hdr, struct task_struct *task, __u32 kind)
+{
+	struct task_struct *parent = task->real_parent;
+
+	hdr->time_ns = bpf_ktime_get_boot_ns();
+	hdr->start_ns = task->group_leader->start_boottime;
+	hdr->parent_start_ns = parent->group_leader->start_boottime;
+	hdr->cgroup_id = task->cgroups->dfl_cgrp->kn->id;
+	hdr->tgid = task->tgid;
+	hdr->pid = task->pid;
+	hdr->parent_tgid = parent->tgid;
+	hdr->uid = task->cred->uid.val;
+	hdr->gid = task->cred->gid.val;
+	hdr->kind = kind;
+	__builtin_memcpy(hdr->comm, task->comm, sizeof(hdr->comm));
+}
+
 /* Takes a number of the stream, before any room is asked for, and fills the
  * header. The CPU is held by the caller. */
 MONITOR struct scratch *record__begin(struct cpu_state *s, struct task_struct *task, __u32 kind, __u32 stream)
 {
 	struct scratch *record = scratch__current();
-	struct task_struct *leader = task->group_leader, *parent = task->real_parent;
 	struct ravn_hdr *hdr;
 	__u64 n;
 
@@ -94,20 +131,10 @@ MONITOR struct scratch *record__begin(struct cpu_state *s, struct task_struct *t
 	n = s->taken[stream]++;
 	hdr = &record->hdr;
 	hdr->n = n;
-	hdr->time_ns = bpf_ktime_get_boot_ns();
-	hdr->start_ns = leader->start_boottime;
-	hdr->parent_start_ns = parent->group_leader->start_boottime;
-	hdr->cgroup_id = task->cgroups->dfl_cgrp->kn->id;
+	header__of(hdr, task, kind);
 	hdr->first_n = s->pos ? s->first_n : s->taken[STREAM_SEQUENCE];
 	hdr->word = s->pos / 2;
-	hdr->tgid = task->tgid;
-	hdr->pid = task->pid;
-	hdr->parent_tgid = parent->tgid;
-	hdr->uid = task->cred->uid.val;
-	hdr->gid = task->cred->gid.val;
-	hdr->kind = kind;
 	hdr->cpu = bpf_get_smp_processor_id();
-	__builtin_memcpy(hdr->comm, task->comm, sizeof(hdr->comm));
 	return record;
 }
 
@@ -146,9 +173,9 @@ static __always_inline __u32 name__copy(__u8 *out, const unsigned char *name, __
  * Appends the path of a dentry, leaf first, a slash after each name, across mounts.
  * 128 steps: components and mount crossings together; PATH_BYTES bounds it too.
  */
-__u32 append__path_pointed(__u32 at)
+__u32 append__path_pointed(__u32 at, __u32 place)
 {
-	struct scratch *record = scratch__current();
+	struct scratch *record = scratch__of(place);
 	struct dentry *dentry;
 	struct mount *mount;
 

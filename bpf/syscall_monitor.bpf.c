@@ -243,6 +243,32 @@ int BPF_PROG(handle__sched_process_exec, struct task_struct *task, int old_pid, 
 	return 0;
 }
 
+/* A process is named by its cgroup's id alone; what that is called is told once. In
+ * cgroup_mkdir, before anything can be in it. */
+SEC("tp_btf/cgroup_mkdir")
+int BPF_PROG(handle__cgroup_mkdir, struct cgroup *cgroup, const char *path)
+{
+	struct cpu_state *s = cpu_state();
+	struct scratch *record;
+	struct ravn_cgroup *out;
+	long read;
+
+	if (!s || !cgroup__wanted(cgroup) || !cpu__enter(s, STREAM_SYSCALL))
+		return 0;
+	record = record__begin(s, bpf_get_current_task_btf(), KIND_CGROUP, STREAM_SYSCALL);
+	if (record) {
+		out = (struct ravn_cgroup *)record->body;
+		out->id = cgroup->kn->id;
+		out->pad = 0;
+		read = bpf_probe_read_kernel_str(record->body + sizeof(*out), USER_STRING_MAX, path);
+		out->path_len = read > 0 ? read - 1 : 0;
+		RECORD_SUBMIT(s, syscall_events, record, sizeof(*out) + (out->path_len & LEN_MASK),
+			      STREAM_SYSCALL);
+	}
+	cpu__leave(s);
+	return 0;
+}
+
 /* exit and exit_group never come back to sys_exit: their word is written here. */
 static __always_inline void sequence__append_exit(struct cpu_state *s, struct task_struct *task)
 {

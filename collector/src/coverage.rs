@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use ravn_shared::kind::Kind;
 
+const NARROWED: &str = "only the configured cgroups";
+
 /// A program's fate: attached, or why not.
 pub type Fate = Result<(), String>;
 
@@ -46,6 +48,9 @@ fn of_kind(kind: Kind, fates: &Fates, narrowed: bool) -> Coverage {
         Kind::Fork => "handle__sched_process_fork",
         Kind::Exec => "handle__sched_process_exec",
         Kind::Exit => "handle__sched_process_exit",
+        Kind::Cgroup => "handle__cgroup_mkdir",
+        Kind::Process => "iterate__processes",
+        Kind::CgroupFound => return narrowed_only(narrowed),
         _ => "handle__sys_exit",
     };
     let failed = |name: &str| match fates.get(name) {
@@ -73,12 +78,21 @@ fn of_kind(kind: Kind, fates: &Fates, narrowed: bool) -> Coverage {
         _ => {}
     }
     if narrowed {
-        missing.push("only the configured cgroups".to_owned());
+        missing.push(NARROWED.to_owned());
     }
     if missing.is_empty() {
         Coverage::Full
     } else {
         Coverage::Degraded(missing.join("; "))
+    }
+}
+
+/// A kind that no program is behind.
+fn narrowed_only(narrowed: bool) -> Coverage {
+    if narrowed {
+        Coverage::Degraded(NARROWED.to_owned())
+    } else {
+        Coverage::Full
     }
 }
 

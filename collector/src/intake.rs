@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use ravn_shared::clock;
-use ravn_shared::event::Event;
+use ravn_shared::event::{Event, Record};
 
 use crate::abi::Decoder;
 use crate::batch::Batcher;
@@ -25,6 +25,8 @@ pub struct State {
     pub syscalls: u64,
     /// Samples that were no record.
     pub malformed: u64,
+    /// Numbers taken of the collector's own stream.
+    pub own: u64,
 }
 
 impl Intake {
@@ -36,6 +38,7 @@ impl Intake {
             events: 0,
             syscalls: 0,
             malformed: 0,
+            own: 0,
         })))
     }
 
@@ -51,6 +54,7 @@ impl Intake {
             events,
             syscalls,
             malformed,
+            ..
         } = &mut *state;
         let Some(record) = decoder.decode(bytes) else {
             *malformed += 1;
@@ -64,6 +68,22 @@ impl Intake {
             Event::Chunk(chunk) => *syscalls += u64::from(chunk.count),
             _ => *events += 1,
         }
+    }
+
+    /// Takes a record of the collector's own stream, and gives it its number.
+    pub fn own(&self, record: &Record<'_>) {
+        let state = &mut *self.state();
+        let numbered = Record {
+            n: state.own,
+            cpu: 0,
+            ..record.clone()
+        };
+        state.own += 1;
+        if state.batcher.push(&numbered, clock::boottime_ns()).is_err() {
+            state.malformed += 1;
+            return;
+        }
+        state.events += 1;
     }
 
     /// What was taken, between two drains.

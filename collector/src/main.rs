@@ -17,6 +17,7 @@ mod report;
 mod run;
 mod send;
 mod skeleton;
+mod snapshot;
 mod sweep;
 
 use std::path::{Path, PathBuf};

@@ -1,6 +1,7 @@
 //! The BPF programs: opened, loaded and attached one by one, and driven while they run.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::mem::{MaybeUninit, offset_of};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -18,14 +19,19 @@ use crate::skeleton::{RavnSkel, RavnSkelBuilder, types};
 
 /// BPF_F_TEST_RUN_ON_CPU of include/uapi/linux/bpf.h.
 const TEST_RUN_ON_CPU: u32 = 1;
+/// Thirty thousand processes of long command lines; what is more shows itself when it acts.
+const MOST_SNAPSHOT_BYTES: u64 = 64 << 20;
 /// The programs of hooks; the others are run by the collector itself.
-const HOOKS: [&str; 5] = [
+const HOOKS: [&str; 6] = [
     "handle__sys_exit",
     "handle__sched_migrate_task",
     "handle__sched_process_fork",
     "handle__sched_process_exec",
     "handle__sched_process_exit",
+    "handle__cgroup_mkdir",
 ];
+/// Read once, after the hooks are attached.
+const ITERATOR: &str = "iterate__processes";
 
 /// Loaded programs, with their links.
 pub struct Programs {
@@ -115,6 +121,31 @@ impl Programs {
             );
         }
         Ok(())
+    }
+
+    /// Every process that is there, as records without a number; the order is the kernel's.
+    ///
+    /// # Errors
+    /// When the iterator does not attach or cannot be read; [`Self::fates`] says so too.
+    pub fn processes(&mut self) -> Result<Vec<u8>> {
+        if let Some(Err(why)) = self.fates.get(ITERATOR) {
+            bail!("{why}");
+        }
+        let read = || -> Result<Vec<u8>> {
+            let link = self.skel.progs.iterate__processes.attach()?;
+            let mut records = Vec::new();
+            libbpf_rs::Iter::new(&link)?
+                .take(MOST_SNAPSHOT_BYTES)
+                .read_to_end(&mut records)?;
+            Ok(records)
+        };
+        let records = read();
+        let fate = records.as_ref().map(|_| ());
+        self.fates.insert(
+            ITERATOR,
+            fate.map_err(|error| format!("cannot be read: {error:#}")),
+        );
+        records
     }
 
     /// Leaves the collector's own syscalls out of sequences.
@@ -259,6 +290,7 @@ fn try_load(rings: &Rings, failed: &Fates) -> Result<RavnSkel<'static>> {
 fn culprit(words: &[String], failed: &Fates) -> Option<&'static str> {
     HOOKS
         .into_iter()
+        .chain([ITERATOR])
         .filter(|hook| !failed.contains_key(hook))
         .find(|hook| {
             let named = format!("prog '{hook}'");

@@ -20,6 +20,7 @@ use crate::outbox::Outbox;
 use crate::programs::Programs;
 use crate::report::{Numbers, Report};
 use crate::send::{Sender, Wire};
+use crate::snapshot;
 use crate::sweep::{self, Sweep};
 
 /// Between two drains. At 600 k records/s of 128 bytes that is 0.4 MiB of the ring.
@@ -61,6 +62,7 @@ pub fn run(config: &Config, stop: &AtomicBool) -> Result<()> {
     let wire = Arc::new(Wire::default());
     let sender = start_sender(config, &host, &outbox, &wire)?;
     programs.attach()?;
+    snapshot::take(&mut programs, &config.filter.only_cgroups, &intake);
     let narrowed = !config.filter.only_cgroups.is_empty();
     for (name, fate) in &programs.fates {
         if let Err(why) = fate {
@@ -214,11 +216,17 @@ impl Line<'_> {
     }
 
     fn note_losses(&mut self, now_ns: u64) {
-        let malformed = self.intake.state().malformed;
-        if let Some(changed) = self
-            .sweep
-            .changes(self.load_id, &self.outbox.losses(), malformed)
-        {
+        let losses = self.outbox.losses();
+        let (malformed, own) = {
+            let state = self.intake.state();
+            (state.malformed, state.own)
+        };
+        let collector = sweep::Collector {
+            losses: &losses,
+            malformed,
+            own,
+        };
+        if let Some(changed) = self.sweep.changes(self.load_id, &collector) {
             if self.lost.is_none() {
                 self.lost_since_ns = now_ns;
             }

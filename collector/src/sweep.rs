@@ -12,6 +12,17 @@ use crate::programs::{Counters, Programs};
 /// How often, nanoseconds.
 pub const EVERY_NS: u64 = 250_000_000;
 
+/// What the collector itself counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Collector<'a> {
+    /// Lost between the rings and Redis.
+    pub losses: &'a Losses,
+    /// Samples that were no record.
+    pub malformed: u64,
+    /// Numbers of its own stream.
+    pub own: u64,
+}
+
 /// What the last sweep saw.
 #[derive(Debug, Default)]
 pub struct Sweep {
@@ -46,8 +57,8 @@ impl Sweep {
     }
 
     /// The counters as batches tell them, if they changed since they were last told.
-    pub fn changes(&mut self, load_id: u64, collector: &Losses, malformed: u64) -> Option<Lost> {
-        let lost = self.lost(load_id, collector, malformed);
+    pub fn changes(&mut self, load_id: u64, collector: &Collector<'_>) -> Option<Lost> {
+        let lost = self.lost(load_id, collector);
         (lost != self.told).then(|| {
             self.told = lost.clone();
             lost
@@ -68,17 +79,21 @@ impl Sweep {
             .collect()
     }
 
-    fn lost(&self, load_id: u64, collector: &Losses, malformed: u64) -> Lost {
+    fn lost(&self, load_id: u64, collector: &Collector<'_>) -> Lost {
         let mut reasons = self.last.reasons.clone();
-        for (at, count) in collector {
+        for (at, count) in collector.losses {
             *reasons.entry(*at).or_default() += count;
         }
-        if malformed > 0 {
-            reasons.insert((Stream::Collector, Reason::Malformed), malformed);
+        if collector.malformed > 0 {
+            reasons.insert((Stream::Collector, Reason::Malformed), collector.malformed);
+        }
+        let mut taken = self.last.taken.clone();
+        if collector.own > 0 {
+            taken.push((Stream::Collector, 0, collector.own));
         }
         Lost {
             load_id,
-            taken: self.last.taken.clone(),
+            taken,
             reasons: reasons
                 .into_iter()
                 .map(|((stream, reason), count)| (stream, reason, count))

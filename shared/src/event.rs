@@ -69,6 +69,8 @@ pub enum Event<'a> {
     Exec(Exec<'a>),
     /// See [`Exit`].
     Exit(Exit),
+    /// See [`Cgroup`].
+    Cgroup(Cgroup<'a>),
     /// See [`Chunk`].
     Chunk(Chunk<'a>),
     /// See [`Open`].
@@ -101,6 +103,11 @@ pub enum Event<'a> {
     Module(Module<'a>),
     /// See [`Bpf`].
     Bpf(Bpf),
+    /// A process older than the sensor, as it was found; see [`Exec`]. No file name was asked for,
+    /// and when it was started as this program is not known.
+    Process(Exec<'a>),
+    /// See [`Cgroup`].
+    CgroupFound(Cgroup<'a>),
     /// A kind that this version does not know; its payload was skipped. The header
     /// still counts in the ledger.
     Unknown {
@@ -118,6 +125,7 @@ impl Event<'_> {
             Self::Fork(_) => Kind::Fork,
             Self::Exec(_) => Kind::Exec,
             Self::Exit(_) => Kind::Exit,
+            Self::Cgroup(_) => Kind::Cgroup,
             Self::Chunk(_) => Kind::Chunk,
             Self::Open(_) => Kind::Open,
             Self::Unlink(_) => Kind::Unlink,
@@ -134,6 +142,8 @@ impl Event<'_> {
             Self::Mount(_) => Kind::Mount,
             Self::Module(_) => Kind::Module,
             Self::Bpf(_) => Kind::Bpf,
+            Self::Process(_) => Kind::Process,
+            Self::CgroupFound(_) => Kind::CgroupFound,
             Self::Unknown { .. } => return None,
         })
     }
@@ -253,6 +263,16 @@ pub struct Exit {
     pub thread_start_ns: u64,
     /// The whole process ended with it.
     pub process: bool,
+}
+
+/// What a cgroup's id stands for. The header speaks of who made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cgroup<'a> {
+    /// Id in the unified hierarchy: [`Task::cgroup_id`] of those inside.
+    pub id: u64,
+    /// Path below the hierarchy's root, begins with a slash.
+    #[serde(with = "serde_bytes", borrow)]
+    pub path: &'a [u8],
 }
 
 /// A piece of one CPU's syscall sequence; see [`crate::words`].

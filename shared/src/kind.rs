@@ -136,6 +136,8 @@ kinds! {
     Exec = 2, "exec", Syscall;
     /// A thread ended; the last of its process ends the process.
     Exit = 3, "exit", Syscall;
+    /// A cgroup was made.
+    Cgroup = 4, "cgroup", Syscall;
     /// A piece of one CPU's syscall sequence.
     Chunk = 16, "sequence", Sequence;
     /// A file was opened for writing or created.
@@ -168,6 +170,10 @@ kinds! {
     Module = 69, "module", Security;
     /// bpf() was called to load, create, attach or pin.
     Bpf = 70, "bpf", Security;
+    /// A process that was there before the sensor.
+    Process = 96, "process", Collector;
+    /// A cgroup that was there before the sensor.
+    CgroupFound = 99, "cgroup_found", Collector;
 }
 
 impl Kind {

@@ -54,7 +54,10 @@ pub fn fields(event: &Event<'_>) -> Vec<(&'static str, Shown)> {
             ("child_start_ns", number(fork.child_start_ns)),
             ("thread", Shown::Flag(fork.thread)),
         ],
-        Event::Exec(exec) => self::exec(exec),
+        Event::Exec(exec) | Event::Process(exec) => self::exec(exec),
+        Event::Cgroup(cgroup) | Event::CgroupFound(cgroup) => {
+            vec![("id", number(cgroup.id)), ("path", text(cgroup.path))]
+        }
         Event::Exit(exit) => vec![
             ("code", number(exit.status >> 8)),
             ("signal", number(exit.status & 0x7f)),

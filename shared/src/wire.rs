@@ -222,8 +222,11 @@ impl Serialize for Record<'_> {
         tuple.serialize_element(&self.place)?;
         match &self.event {
             Event::Fork(payload) => tuple.serialize_element(payload),
-            Event::Exec(payload) => tuple.serialize_element(payload),
+            Event::Exec(payload) | Event::Process(payload) => tuple.serialize_element(payload),
             Event::Exit(payload) => tuple.serialize_element(payload),
+            Event::Cgroup(payload) | Event::CgroupFound(payload) => {
+                tuple.serialize_element(payload)
+            }
             Event::Chunk(payload) => tuple.serialize_element(payload),
             Event::Open(payload) => tuple.serialize_element(payload),
             Event::Unlink(payload) => tuple.serialize_element(payload),
@@ -307,6 +310,7 @@ impl<'de> DeserializeSeed<'de> for Payload {
             Kind::Fork => Event::Fork(Deserialize::deserialize(input)?),
             Kind::Exec => Event::Exec(Deserialize::deserialize(input)?),
             Kind::Exit => Event::Exit(Deserialize::deserialize(input)?),
+            Kind::Cgroup => Event::Cgroup(Deserialize::deserialize(input)?),
             Kind::Chunk => Event::Chunk(Deserialize::deserialize(input)?),
             Kind::Open => Event::Open(Deserialize::deserialize(input)?),
             Kind::Unlink => Event::Unlink(Deserialize::deserialize(input)?),
@@ -323,6 +327,8 @@ impl<'de> DeserializeSeed<'de> for Payload {
             Kind::Mount => Event::Mount(Deserialize::deserialize(input)?),
             Kind::Module => Event::Module(Deserialize::deserialize(input)?),
             Kind::Bpf => Event::Bpf(Deserialize::deserialize(input)?),
+            Kind::Process => Event::Process(Deserialize::deserialize(input)?),
+            Kind::CgroupFound => Event::CgroupFound(Deserialize::deserialize(input)?),
         })
     }
 }

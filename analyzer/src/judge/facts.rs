@@ -219,7 +219,15 @@ impl<'a> Facts<'a> {
             "Runtime" => yes(process.runtime),
             "Server" => Some(EventValue::Str(process.server.as_ref()?.0.name().into())),
             "ServerImage" => Some(EventValue::Str(Cow::Borrowed(&process.server.as_ref()?.1))),
-            "Container" => yes(process.container),
+            "Container" => {
+                yes(process.container || self.table.cgroups.container(process.cgroup_id).is_some())
+            }
+            "ContainerId" => Some(EventValue::Str(
+                self.table.cgroups.container(process.cgroup_id)?.into(),
+            )),
+            "Unit" => Some(EventValue::Str(
+                self.table.cgroups.unit(process.cgroup_id)?.into(),
+            )),
             "Trusted" => yes(self.table.trusted(process)),
             "Tty" => yes(process.tty != 0),
             "LoggedIn" => yes(process.loginuid != u32::MAX),

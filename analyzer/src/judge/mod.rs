@@ -8,6 +8,7 @@
 mod board;
 mod bounded;
 mod builtin;
+mod cgroups;
 mod desk;
 mod facts;
 mod hash;
@@ -151,13 +152,26 @@ impl Judge {
     }
 
     /// One record, on arrival, once. `clock_offset_ns` leads from its time to the time of day.
-    /// Chunks and unknown kinds are passed over.
+    /// Chunks and unknown kinds are passed over; what was there before the sensor is taken in,
+    /// and judged by no rule.
     pub fn observe(&mut self, record: &Record<'_>, clock_offset_ns: i64) {
         if matches!(record.event, Event::Chunk(_) | Event::Unknown { .. }) {
             return;
         }
         self.clock.offset_ns = clock_offset_ns;
         self.clock.now_ns = self.clock.now_ns.max(record.time_ns);
+        match &record.event {
+            Event::Process(found) => {
+                self.table.found(record, found);
+                return;
+            }
+            Event::CgroupFound(cgroup) => {
+                self.table.cgroups.take(cgroup);
+                return;
+            }
+            Event::Cgroup(cgroup) => self.table.cgroups.take(cgroup),
+            _ => {}
+        }
         let (id, change) = self.table.take(record, self.clock.now_ns);
         let Some(process) = self.table.get(id) else {
             return;
@@ -264,6 +278,8 @@ impl Judge {
                     exe: process.program(),
                     cmdline,
                     uid: process.uid,
+                    unit: self.table.cgroups.unit(process.cgroup_id),
+                    container: self.table.cgroups.container(process.cgroup_id),
                     score: ocsf::round(
                         incident.map_or(process.model_score, |it| it.score_at(now_ns)),
                     ),

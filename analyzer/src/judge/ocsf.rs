@@ -116,6 +116,8 @@ pub fn finding(
             whole(process, table, scene.clock_offset_ns),
         );
         extra["cgroup_id"] = json!(process.cgroup_id);
+        extra["unit"] = json!(table.cgroups.unit(process.cgroup_id));
+        extra["container"] = json!(table.cgroups.container(process.cgroup_id));
         extra["session"] = json!(process.session);
         extra["loginuid"] = match process.loginuid {
             u32::MAX => Value::Null,

@@ -175,6 +175,19 @@ impl Process {
         self.runtime =
             image::runtime(exec.path) || exec.flags & exec_flags::MEMFD != 0 && self.runtime;
         self.handed = self.execs == 0 || self.exe == b"/usr/lib/systemd/systemd-executor";
+        self.network = false;
+        self.execs += 1;
+        self.become_program(exec, argv_most);
+        gained
+    }
+
+    /// Is a program already, since before the sensor. What it did since is not known.
+    pub fn found(&mut self, exec: &Exec<'_>, argv_most: usize) {
+        self.runtime = image::runtime(exec.path);
+        self.become_program(exec, argv_most);
+    }
+
+    fn become_program(&mut self, exec: &Exec<'_>, argv_most: usize) {
         self.exe = exec.path.to_vec();
         self.argv = exec.argv[..exec.argv.len().min(argv_most)].to_vec();
         self.cwd = exec.cwd.to_vec();
@@ -190,10 +203,8 @@ impl Process {
         self.session = exec.session;
         self.tty = exec.tty;
         self.sockets = inet_bits(exec.stdio);
-        self.network = false;
         self.creds_known = true;
-        self.may_root = root || exec.cap_effective & CAP_SETUID != 0;
-        self.execs += 1;
+        self.may_root = self.uid == 0 || exec.euid == 0 || exec.cap_effective & CAP_SETUID != 0;
         self.born = true;
         if let Some(server) = image::server(exec.path).filter(|_| image::packaged(exec.path)) {
             self.server = Some((server, escape(exec.path)));
@@ -201,7 +212,6 @@ impl Process {
         if image::changer(&self.exe, &self.script, self.euid) {
             self.trust = Some(self.id);
         }
-        gained
     }
 
     /// Remembers what it did; the oldest goes.

@@ -75,7 +75,13 @@ impl Category {
             What::Mount(_) => &[Self::Mount],
             What::Module(_) => &[Self::Module],
             What::Bpf(_) => &[Self::Bpf],
-            What::Fork(_) | What::Exit(_) | What::Chunk(_) | What::Unknown { .. } => &[],
+            What::Fork(_)
+            | What::Exit(_)
+            | What::Cgroup(_)
+            | What::Chunk(_)
+            | What::Process(_)
+            | What::CgroupFound(_)
+            | What::Unknown { .. } => &[],
         }
     }
 

@@ -34,6 +34,7 @@ impl Judge {
     pub fn changed(&mut self) -> Vec<Field> {
         let mut fields = Vec::new();
         self.table.changed(&mut fields);
+        self.table.cgroups.changed(&mut fields);
         self.board.changed(&mut fields);
         self.desk.changed(&mut fields);
         self.writers.changed(&mut fields);
@@ -66,6 +67,8 @@ impl Judge {
             }
         } else if let Some(key) = field.strip_prefix("j:w:") {
             self.writers.restore(key, value)
+        } else if let Some(id) = field.strip_prefix("j:g:") {
+            self.table.cgroups.restore(id, value)
         } else if let Some(rule) = field.strip_prefix("j:b:") {
             self.desk.restore_brake(rule, value)
         } else if let Some(key) = field.strip_prefix("j:s:") {
@@ -75,7 +78,7 @@ impl Judge {
         } else {
             Err("no field of the judge".to_owned())
         };
-        if !field.starts_with("j:w") && !field.starts_with("j:s") {
+        if !field.starts_with("j:w") && !field.starts_with("j:s") && !field.starts_with("j:g") {
             self.stand();
         }
         result.map_err(|cause| CheckpointError {

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use ravn_shared::event::{Event, Fork, Record};
+use ravn_shared::event::{Event, Exec, Fork, Record};
 
+use super::cgroups::Cgroups;
 use super::privilege::{credentials, unexplained_root};
 use super::process::{Happening, Process};
 use super::summary;
@@ -36,6 +37,8 @@ pub struct Table {
     swept: u64,
     /// Time of the first record: who began later was forked under our eyes.
     pub began_ns: u64,
+    /// What their cgroups are called.
+    pub cgroups: Cgroups,
 }
 
 /// What a record changed that rules want to know.
@@ -59,6 +62,7 @@ impl Table {
             gone: Vec::new(),
             swept: 0,
             began_ns: 0,
+            cgroups: Cgroups::new(),
         }
     }
 
@@ -188,6 +192,38 @@ impl Table {
         }
         mark(&mut self.dirty, process);
         (id, change)
+    }
+
+    /// A process that was there before the sensor. What records told of it meanwhile is newer.
+    pub fn found(&mut self, record: &Record<'_>, exec: &Exec<'_>) {
+        if self.began_ns == 0 {
+            self.began_ns = record.time_ns;
+        }
+        let task = &record.task;
+        let id = ProcessId {
+            tgid: task.tgid,
+            start_ns: task.start_ns,
+        };
+        if self
+            .all
+            .get(&id)
+            .is_some_and(|process| process.born && process.image == (exec.dev, exec.ino))
+        {
+            return;
+        }
+        if !self.all.contains_key(&id) {
+            let mut process = Process::of_task(task);
+            if let Some(parent) = self.all.get(&process.parent) {
+                process.inherit(parent);
+            }
+            self.add(process);
+        }
+        let most = if self.all.len() > CROWD { 256 } else { 1024 };
+        if let Some(process) = self.all.get_mut(&id) {
+            process.found(exec, most);
+            process.last_ns = process.last_ns.max(record.time_ns);
+            mark(&mut self.dirty, process);
+        }
     }
 
     /// Something speaks against a process; `score` is the model's, if it is that.

@@ -36,6 +36,10 @@ pub struct ProcessView {
     pub cmdline: String,
     /// Real user.
     pub uid: u32,
+    /// The systemd unit that it belongs to, if its cgroup names one.
+    pub unit: Option<String>,
+    /// The container that it belongs to, if its cgroup names one.
+    pub container: Option<String>,
     /// Its incident's score if it gave evidence, else the model's alone.
     pub score: f64,
     /// The model's.

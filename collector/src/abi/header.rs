@@ -7,6 +7,9 @@ use crate::cursor::Cursor;
 /// Bytes of `struct ravn_hdr`.
 pub const HEADER_BYTES: usize = 96;
 
+/// Where `len` is: behind six words of 64 bits, six of 32 and two of 16.
+const LEN_AT: usize = 6 * 8 + 6 * 4 + 2 * 2;
+
 /// `struct ravn_hdr`.
 pub struct Header<'a> {
     pub kind: u16,
@@ -15,6 +18,13 @@ pub struct Header<'a> {
     pub time_ns: u64,
     pub task: Task<'a>,
     pub place: Place,
+}
+
+/// Length of the sample that `bytes` begins with, as its header has it.
+pub fn sample_bytes(bytes: &[u8]) -> Option<usize> {
+    let mut cursor = Cursor::new(bytes);
+    cursor.take(LEN_AT)?;
+    Some(cursor.u32()? as usize)
 }
 
 impl<'a> Header<'a> {

@@ -14,7 +14,8 @@ mod header;
 mod plain;
 
 use header::Header;
-use plain::{bpf, chunk, creds, exit, fork, memfd, mount, ptrace, socket};
+pub use header::sample_bytes;
+use plain::{bpf, cgroup, chunk, creds, exit, fork, memfd, mount, ptrace, socket};
 
 use crate::cursor::Cursor;
 use crate::path;
@@ -33,7 +34,9 @@ impl Decoder {
         let header = Header::read(&mut cursor, sample)?;
         let event = match Kind::from_wire(header.kind)? {
             Kind::Fork => fork(&mut cursor),
-            Kind::Exec => self.exec(&mut cursor),
+            Kind::Exec => self.exec(&mut cursor).map(Event::Exec),
+            Kind::Process => self.exec(&mut cursor).map(Event::Process),
+            Kind::Cgroup => cgroup(&mut cursor).map(Event::Cgroup),
             Kind::Exit => exit(&mut cursor),
             Kind::Chunk => chunk(&mut cursor, sample.len()),
             Kind::Open => self.open(&mut cursor),
@@ -59,6 +62,8 @@ impl Decoder {
             Kind::Mount => mount(&mut cursor),
             Kind::Module => self.module(&mut cursor),
             Kind::Bpf => bpf(&mut cursor),
+            // The collector's own word: no program writes it.
+            Kind::CgroupFound => None,
         }?;
         Some(Record {
             cpu: header.cpu,
@@ -74,7 +79,7 @@ impl Decoder {
         path::append(cursor, len, &mut self.paths)
     }
 
-    fn exec<'a>(&'a mut self, c: &mut Cursor<'a>) -> Option<Event<'a>> {
+    fn exec<'a>(&'a mut self, c: &mut Cursor<'a>) -> Option<Exec<'a>> {
         let (ino, cap_effective) = (c.u64()?, c.u64()?);
         let (dev, mut flags, euid, egid) = (c.u32()?, c.u32()?, c.u32()?, c.u32()?);
         let (loginuid, session, tty, argv_bytes) = (c.u32()?, c.u32()?, c.u32()?, c.u32()?);
@@ -93,7 +98,7 @@ impl Decoder {
         if path::was_cut(cwd_len) {
             flags |= exec_flags::CWD_CUT;
         }
-        Some(Event::Exec(Exec {
+        Some(Exec {
             path: &self.paths[path],
             argv,
             argv_bytes,
@@ -111,7 +116,7 @@ impl Decoder {
             stdio: [fixed[0], fixed[1], fixed[2]],
             stdio_peer: peer.get(..usize::from(fixed[3]))?,
             stdio_peer_port,
-        }))
+        })
     }
 
     fn open<'a>(&'a mut self, c: &mut Cursor<'a>) -> Option<Event<'a>> {

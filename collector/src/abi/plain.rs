@@ -1,6 +1,8 @@
 //! Kinds whose payload needs no path turned round: fields and strings as they stand.
 
-use ravn_shared::event::{Bpf, Chunk, Creds, Event, Exit, Fork, Memfd, Mount, Ptrace, Socket};
+use ravn_shared::event::{
+    Bpf, Cgroup, Chunk, Creds, Event, Exit, Fork, Memfd, Mount, Ptrace, Socket,
+};
 
 use super::header::HEADER_BYTES;
 use crate::cursor::Cursor;
@@ -22,6 +24,15 @@ pub fn exit<'a>(c: &mut Cursor<'a>) -> Option<Event<'a>> {
         thread_start_ns,
         process: process != 0,
     }))
+}
+
+pub fn cgroup<'a>(c: &mut Cursor<'a>) -> Option<Cgroup<'a>> {
+    let (id, path_len) = (c.u64()?, c.u32()?);
+    c.u32()?;
+    Some(Cgroup {
+        id,
+        path: c.string(path_len)?.0,
+    })
 }
 
 pub fn chunk<'a>(c: &mut Cursor<'a>, sample_bytes: usize) -> Option<Event<'a>> {

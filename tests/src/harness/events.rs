@@ -15,6 +15,10 @@ pub struct Seen {
     pub tgid: u32,
     /// Thread.
     pub pid: u32,
+    /// Process that created its process.
+    pub parent_tgid: u32,
+    /// Start of the process, nanoseconds since boot.
+    pub start_ns: u64,
     /// User.
     pub uid: u32,
     /// Cgroup.
@@ -40,6 +44,8 @@ impl Seen {
             kind: show::kind(&record.event),
             tgid: record.task.tgid,
             pid: record.task.pid,
+            parent_tgid: record.task.parent_tgid,
+            start_ns: record.task.start_ns,
             uid: record.task.uid,
             cgroup_id: record.task.cgroup_id,
             comm: ravn_shared::text::escape(record.task.comm),

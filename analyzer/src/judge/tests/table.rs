@@ -1,6 +1,6 @@
 //! The process table: who is whose child, who is forgotten.
 
-use ravn_shared::event::{Event, Exit, Fork};
+use ravn_shared::event::{Cgroup, Event, Exit, Fork};
 
 use super::script::{Host, program};
 use crate::judge::{Judge, RuleSet, Setup};
@@ -165,4 +165,53 @@ fn records_of_an_outage_find_their_processes() {
     host.judge.tick(then + 91_000_000_000);
     host.write(child, "/etc/pam.d/x");
     assert_eq!(host.fired(), Vec::<String>::new());
+}
+
+#[test]
+fn a_process_that_was_there_before_passes_on_what_it_is() {
+    let mut host = Host::new();
+    host.older(700, 1, 33, "nginx");
+    host.event(700, Event::Process(program("/usr/sbin/nginx", "nginx\0")));
+    assert!(host.alerts.is_empty(), "being there is no act");
+    let count = host.judge.process_count();
+    let shell = host.run(700, "/usr/bin/dash", "sh -c id");
+    assert_eq!(
+        host.judge.level(),
+        Level::High,
+        "a shell under a web server"
+    );
+    assert_eq!(host.judge.process_count(), count + 1);
+
+    // Told once more by a collector that was restarted, it is what it has become.
+    host.event(
+        shell,
+        Event::Process(program("/usr/bin/dash", "sh -c id\0")),
+    );
+    let told = host.judge.process_count();
+    assert_eq!(told, count + 1);
+    assert!(host.alerts[0].body.contains("/usr/sbin/nginx"));
+}
+
+#[test]
+fn a_process_is_told_with_its_unit_and_container() {
+    let mut host = Host::new();
+    let id = "0123456789abcdef".repeat(4);
+    let path = format!("/system.slice/docker-{id}.scope");
+    let shell = host.login(0);
+    host.event(
+        shell,
+        Event::Cgroup(Cgroup {
+            id: 1,
+            path: path.as_bytes(),
+        }),
+    );
+    host.write(shell, "/etc/ld.so.preload");
+    let worst = host.judge.processes(1).remove(0);
+    assert_eq!(worst.unit, Some(format!("docker-{id}.scope")));
+    assert_eq!(worst.container.as_deref(), Some("0123456789ab"));
+    assert!(
+        host.alerts[0]
+            .body
+            .contains("\"container\":\"0123456789ab\"")
+    );
 }
