@@ -251,6 +251,42 @@ ABI_SIZE(ravn_mount, 24);
 ABI_SIZE(ravn_module, 16);
 ABI_SIZE(ravn_bpf, 16);
 
+/* What configuration leaves out: the map filter, one element, written by the collector. */
+struct ravn_filter {
+	/* Bit n is set if kind n is off: kinds of little value alone. */
+	__u64 kinds_off[2];
+	/* Whether excluded_programs and excluded_cgroups hold anything. */
+	__u32 programs;
+	__u32 cgroups;
+	/* Records of little value that a process may make in about a second; 0: any number. */
+	__u32 budget;
+	__u32 pad;
+};
+
+/* A program, by its image: key of excluded_programs. dev as the kernel has it. */
+struct ravn_image {
+	__u64 ino;
+	__u32 dev;
+	__u32 pad;
+};
+
+/* Value of budgets. */
+struct ravn_budget {
+	__u64 window;
+	__u32 used;
+	__u32 pad;
+};
+
+/* Key of cuts. */
+struct ravn_cut {
+	__u32 tgid;
+	__u32 kind;
+};
+ABI_SIZE(ravn_filter, 32);
+ABI_SIZE(ravn_image, 16);
+ABI_SIZE(ravn_budget, 16);
+ABI_SIZE(ravn_cut, 8);
+
 /* Words of a chunk: bytes that one flush may carry, and the room behind them for
  * the largest single step (a definition, a time mark, a syscall: 34 + 4 + 2). */
 #define CHUNK_BYTES 4096

@@ -59,6 +59,8 @@ MONITOR struct scratch *record__begin(struct cpu_state *s, struct task_struct *t
 /* The record that this CPU is building. */
 MONITOR struct scratch *scratch__current(void);
 MONITOR struct scratch *scratch__of(__u32 place);
+MONITOR bool kind__left_out(struct task_struct *task, __u32 kind);
+MONITOR bool budget__spent(struct task_struct *task, __u32 kind, __u64 time_ns);
 MONITOR bool cgroup__wanted(struct cgroup *cgroup);
 MONITOR bool task__wanted(struct task_struct *task);
 MONITOR void header__of(struct ravn_hdr *hdr, struct task_struct *task, __u32 kind);

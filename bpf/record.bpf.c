@@ -119,19 +119,28 @@ MONITOR void header__of(struct ravn_hdr *hdr, struct task_struct *task, __u32 ki
 }
 
 /* Takes a number of the stream, before any room is asked for, and fills the
- * header. The CPU is held by the caller. */
+ * header. The CPU is held by the caller. NULL: nobody wants the record (it takes no
+ * number then), or its process said too much. */
 MONITOR struct scratch *record__begin(struct cpu_state *s, struct task_struct *task, __u32 kind, __u32 stream)
 {
 	struct scratch *record = scratch__current();
 	struct ravn_hdr *hdr;
 	__u64 n;
 
+	bool cheap = stream == STREAM_FILE || stream == STREAM_NETWORK;
+
 	if (!record || stream >= STREAMS)
+		return NULL;
+	if (cheap && kind__left_out(task, kind))
 		return NULL;
 	n = s->taken[stream]++;
 	hdr = &record->hdr;
 	hdr->n = n;
 	header__of(hdr, task, kind);
+	if (cheap && budget__spent(task, kind, hdr->time_ns)) {
+		s->lost[stream][LOST_BUDGET]++;
+		return NULL;
+	}
 	hdr->first_n = s->pos ? s->first_n : s->taken[STREAM_SEQUENCE];
 	hdr->word = s->pos / 2;
 	hdr->cpu = bpf_get_smp_processor_id();

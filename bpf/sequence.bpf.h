@@ -109,7 +109,7 @@ static __noinline int sequence__define(struct cpu_state *s, __u64 key, __u32 ind
 	slot->regs = key;
 	slot->task = (__u64)task;
 	slot->generation = s->generation;
-	slot->skip = !task__wanted(task) || sequence__excluded(task);
+	slot->skip = !task__wanted(task) || sequence__excluded(task) || kind__left_out(task, KIND_CHUNK);
 	if (slot->skip) {
 		s->skip = key;
 		return 0;

@@ -7,8 +7,9 @@ use anyhow::{Context, Result, bail};
 use libbpf_cargo::SkeletonBuilder;
 
 /// In the order in which they are linked. `exec` and `record` are shared by the monitors.
-const SOURCES: [&str; 6] = [
+const SOURCES: [&str; 7] = [
     "record",
+    "filter",
     "exec",
     "syscall_monitor",
     "file_monitor",

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use ravn_shared::config::{ConfigError, RedisConfig};
 use serde::Deserialize;
 
+use crate::filter::{MOST_NAME, kind};
+
 /// Everything that the collector can be told. Unknown keys are errors.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -81,11 +83,39 @@ pub struct List {
 }
 
 /// What the sensor looks at.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Filter {
     /// Folders of the unified cgroup hierarchy. Given any, nothing outside of them is seen.
     pub only_cgroups: Vec<PathBuf>,
+    /// Kinds of files and network, or `sequence`, that are not wanted at all.
+    pub kinds_off: Vec<String>,
+    /// Programs whose sequences, files and network are not wanted.
+    pub exclude_programs: Vec<PathBuf>,
+    /// The same of all that is in these folders of the unified cgroup hierarchy.
+    pub exclude_cgroups: Vec<PathBuf>,
+    /// Files of which being read is reported. One that is replaced is looked up anew.
+    pub read_files: Vec<PathBuf>,
+    /// The same of files of these names, wherever they are.
+    pub read_names: Vec<String>,
+    /// Records of files and network that one process may make in about a second; 0 for any
+    /// number. What is cut is counted by process and kind.
+    pub budget: u32,
+}
+
+impl Default for Filter {
+    fn default() -> Self {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Self {
+            only_cgroups: Vec::new(),
+            kinds_off: Vec::new(),
+            exclude_programs: Vec::new(),
+            exclude_cgroups: Vec::new(),
+            read_files: ["/etc/shadow", "/etc/gshadow"].map(PathBuf::from).into(),
+            read_names: owned(&["id_rsa", "id_ecdsa", "id_ed25519", ".git-credentials"]),
+            budget: 20_000,
+        }
+    }
 }
 
 impl Config {
@@ -109,6 +139,7 @@ impl Config {
                 ));
             }
         }
+        self.filter.validate()?;
         for (key, bytes) in [
             ("buffer.bytes", self.buffer.bytes),
             ("list.bytes", self.list.bytes),
@@ -116,6 +147,28 @@ impl Config {
             if bytes < 1 << 20 {
                 return Err(out_of_range(key, bytes, "give at least 1048576"));
             }
+        }
+        Ok(())
+    }
+}
+
+impl Filter {
+    fn validate(&self) -> Result<(), ConfigError> {
+        if let Some(name) = self.kinds_off.iter().find(|name| kind(name).is_none()) {
+            return Err(out_of_range(
+                "filter.kinds_off",
+                name,
+                "give kinds of files and network, or sequence; process life, credentials and \
+                 security cannot be switched off",
+            ));
+        }
+        let unfit = |name: &&String| !(1..=MOST_NAME).contains(&name.len()) || name.contains('/');
+        if let Some(name) = self.read_names.iter().find(unfit) {
+            return Err(out_of_range(
+                "filter.read_names",
+                name,
+                "give last components of paths, of 1 to 31 bytes",
+            ));
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ mod check;
 mod config;
 mod coverage;
 mod cursor;
+mod filter;
 mod host;
 mod intake;
 mod libbpf_log;

@@ -76,6 +76,25 @@ pub fn fence() -> Result<Done> {
     Ok(Done::new("exit", json!({})))
 }
 
+/// `count` children, one after another, that end at once.
+///
+/// # Errors
+/// When one cannot be made.
+pub fn crowd(count: &str) -> Result<Done> {
+    let count: u64 = count.parse()?;
+    for _ in 0..count {
+        // SAFETY: the child calls nothing but _exit, which is safe after fork.
+        unsafe {
+            let child = ok("fork", libc::fork())?;
+            if child == 0 {
+                libc::_exit(0);
+            }
+            ok("wait", libc::waitpid(child, std::ptr::null_mut(), 0))?;
+        }
+    }
+    Ok(Done::new("exit", json!({"children": count})))
+}
+
 /// `count` times: create a file in `folder`, close it, remove it, at `per_second` (0: as fast
 /// as it goes). Two records each.
 ///

@@ -14,7 +14,7 @@ const USAGE: &str = "usage: trigger ACT [ARGUMENT…]
   dup-socket   reverse-shell
   setuid   setgid   capset   ptrace-attach   ptrace-traceme   memfd   mount FOLDER
   module   bpf
-  syscalls SEED CALLS THREADS   storm FOLDER COUNT PER_SECOND   fence";
+  crowd COUNT   syscalls SEED CALLS THREADS   storm FOLDER COUNT PER_SECOND   fence";
 
 fn act(args: &[String]) -> Result<Done> {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -52,6 +52,7 @@ fn act(args: &[String]) -> Result<Done> {
         ["bpf"] => security::bpf(),
         ["syscalls", seed, calls, threads] => syscalls::run(seed, calls, threads),
         ["storm", folder, count, rate] => syscalls::storm(folder, count, rate),
+        ["crowd", count] => syscalls::crowd(count),
         ["fence"] => syscalls::fence(),
         _ => bail!("{USAGE}"),
     }

@@ -8,6 +8,7 @@ pub mod programs;
 pub mod redis_server;
 pub mod sandbox;
 pub mod skip;
+pub mod tally;
 pub mod wait;
 
 pub use sandbox::Sandbox;
