@@ -168,6 +168,8 @@ kinds! {
     Module = 69, "module", Security;
     /// bpf() was called to load, create, attach or pin.
     Bpf = 70, "bpf", Security;
+    /// Something of the sensor's own was taken away or changed behind its back.
+    Tampering = 98, "tampering", Collector;
 }
 
 impl Kind {

@@ -240,6 +240,7 @@ impl Serialize for Record<'_> {
             Event::Mount(payload) => tuple.serialize_element(payload),
             Event::Module(payload) => tuple.serialize_element(payload),
             Event::Bpf(payload) => tuple.serialize_element(payload),
+            Event::Tampering(payload) => tuple.serialize_element(payload),
             Event::Unknown { .. } => tuple.serialize_element(&()),
         }?;
         tuple.end()
@@ -323,6 +324,7 @@ impl<'de> DeserializeSeed<'de> for Payload {
             Kind::Mount => Event::Mount(Deserialize::deserialize(input)?),
             Kind::Module => Event::Module(Deserialize::deserialize(input)?),
             Kind::Bpf => Event::Bpf(Deserialize::deserialize(input)?),
+            Kind::Tampering => Event::Tampering(Deserialize::deserialize(input)?),
         })
     }
 }

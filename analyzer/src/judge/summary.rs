@@ -53,6 +53,7 @@ pub fn short(event: &Event<'_>) -> Vec<u8> {
         }
         Event::Module(module) => cut(module.name),
         Event::Bpf(bpf) => format!("command {} type {}", bpf.command, bpf.object_type).into_bytes(),
+        Event::Tampering(tampering) => cut(tampering.detail),
         Event::Chunk(_) | Event::Unknown { .. } => Vec::new(),
     }
 }

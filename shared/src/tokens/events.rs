@@ -352,7 +352,9 @@ pub fn of_event(record: &Record<'_>) -> Option<Token> {
             0 => "bpf:map",
             _ => "bpf:other",
         }),
-        Event::Exec(_) | Event::Chunk(_) | Event::Unknown { .. } => return None,
+        Event::Exec(_) | Event::Chunk(_) | Event::Tampering(_) | Event::Unknown { .. } => {
+            return None;
+        }
     })
 }
 
