@@ -53,6 +53,7 @@ MONITOR struct scratch *record__begin(struct cpu_state *s, struct task_struct *t
 /* The record that this CPU is building. */
 MONITOR struct scratch *scratch__current(void);
 MONITOR bool task__wanted(struct task_struct *task);
+MONITOR __u64 chunk_ring_limit(void);
 
 /* Each appends at byte `at` of the scratch's body and returns the length with the
  * LEN_* bits, 0 when there is nothing. Global functions: they are verified once,

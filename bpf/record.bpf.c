@@ -31,8 +31,22 @@ struct {
 	__type(value, __u8);
 } only_cgroups SEC(".maps");
 
-/* Set by the collector while it runs. */
-__u32 narrowed;
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct ravn_settings);
+} settings SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct ravn_meta);
+} meta SEC(".maps");
+
+/* This load's own id. */
+const volatile __u64 load_id = 0;
 
 MONITOR struct cpu_state *cpu_state(void)
 {
@@ -56,13 +70,31 @@ MONITOR struct scratch *scratch__current(void)
 	return bpf_map_lookup_elem(&scratches, &zero);
 }
 
-/* Whether what this task does is reported at all: always, unless the sensor is
- * narrowed to other cgroups. A cgroup's descendants belong to it, up to 8 deep. */
+/* Bytes in the ring of process life above which chunks are refused. */
+MONITOR __u64 chunk_ring_limit(void)
+{
+	__u32 zero = 0;
+	struct ravn_settings *set = bpf_map_lookup_elem(&settings, &zero);
+
+	return set ? set->chunk_ring_limit : 0;
+}
+
+/*
+ * Whether what this task does is reported at all: if this load is the active one, always,
+ * unless the sensor is narrowed to other cgroups. A cgroup's descendants belong to it, up
+ * to 8 deep. Not asked where a thread's run continues: whoever changes the answer flushes
+ * every CPU, which ends the runs.
+ */
 MONITOR bool task__wanted(struct task_struct *task)
 {
+	__u32 zero = 0;
+	struct ravn_settings *set = bpf_map_lookup_elem(&settings, &zero);
+	struct ravn_meta *shared = bpf_map_lookup_elem(&meta, &zero);
 	struct cgroup *cgroup;
 
-	if (!narrowed)
+	if (!set || !shared || shared->active_load != load_id)
+		return false;
+	if (!set->narrowed || task->pid == set->prover)
 		return true;
 	cgroup = bpf_core_cast(task->cgroups->dfl_cgrp, struct cgroup);
 	for (int depth = 0; depth < 8; depth++) {

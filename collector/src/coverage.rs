@@ -33,16 +33,26 @@ impl std::fmt::Display for Coverage {
     }
 }
 
-/// The coverage of every kind. `narrowed`: only some cgroups are looked at.
-pub fn report(fates: &Fates, narrowed: bool) -> BTreeMap<&'static str, Coverage> {
+/// What limits every kind alike.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Scope {
+    /// Only some cgroups are looked at.
+    pub narrowed: bool,
+    /// Nothing could be pinned.
+    pub unpinned: bool,
+}
+
+/// The coverage of every kind.
+pub fn report(fates: &Fates, scope: Scope) -> BTreeMap<&'static str, Coverage> {
     Kind::ALL
         .iter()
-        .map(|kind| (kind.name(), of_kind(*kind, fates, narrowed)))
+        .map(|kind| (kind.name(), of_kind(*kind, fates, scope)))
         .collect()
 }
 
-fn of_kind(kind: Kind, fates: &Fates, narrowed: bool) -> Coverage {
+fn of_kind(kind: Kind, fates: &Fates, scope: Scope) -> Coverage {
     let program = match kind {
+        Kind::Tampering => return Coverage::Full,
         Kind::Fork => "handle__sched_process_fork",
         Kind::Exec => "handle__sched_process_exec",
         Kind::Exit => "handle__sched_process_exit",
@@ -72,8 +82,11 @@ fn of_kind(kind: Kind, fates: &Fates, narrowed: bool) -> Coverage {
         Kind::Chmod => missing.push("path as given, but for fchmod".to_owned()),
         _ => {}
     }
-    if narrowed {
+    if scope.narrowed {
         missing.push("only the configured cgroups".to_owned());
+    }
+    if scope.unpinned {
+        missing.push("not while the collector restarts".to_owned());
     }
     if missing.is_empty() {
         Coverage::Full
@@ -96,7 +109,7 @@ mod tests {
             ("handle__sched_migrate_task", Ok(())),
         ]
         .into();
-        let all = report(&fates, false);
+        let all = report(&fates, Scope::default());
         assert_eq!(all["connect"], Coverage::Full);
         assert_eq!(
             all["unlink"],
@@ -104,14 +117,20 @@ mod tests {
         );
 
         fates.insert("handle__sys_exit", Err("EPERM".to_owned()));
-        let some = report(&fates, false);
+        let some = report(&fates, Scope::default());
         assert_eq!(
             some["connect"],
             Coverage::Absent("handle__sys_exit: EPERM".to_owned())
         );
         assert_eq!(some["exec"], Coverage::Full);
         assert!(matches!(
-            report(&fates, true)["exec"],
+            report(
+                &fates,
+                Scope {
+                    narrowed: true,
+                    unpinned: false
+                }
+            )["exec"],
             Coverage::Degraded(_)
         ));
     }

@@ -10,13 +10,17 @@ mod cursor;
 mod host;
 mod intake;
 mod libbpf_log;
+mod line;
 mod outbox;
 mod path;
+mod pins;
 mod programs;
+mod proof;
 mod report;
 mod run;
 mod send;
 mod skeleton;
+mod standing;
 mod sweep;
 
 use std::path::{Path, PathBuf};
@@ -62,6 +66,15 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Take away the programs and rings that an instance left pinned.
+    #[command(
+        after_help = "Example: systemctl stop ravn-collector && ravn-collector unload --instance default"
+    )]
+    Unload {
+        /// The instance; by default the configured one.
+        #[arg(long, value_name = "NAME")]
+        instance: Option<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -90,13 +103,23 @@ fn act(arguments: Arguments) -> Result<()> {
     let path = arguments
         .config
         .unwrap_or_else(|| Path::new(DEFAULT_CONFIG).to_path_buf());
-    let config: config::Config = ravn_shared::config::load(&path, named)?;
+    let mut config: config::Config = ravn_shared::config::load(&path, named)?;
+    if let Some(Command::Unload {
+        instance: Some(name),
+    }) = &arguments.command
+    {
+        config.pins.instance.clone_from(name);
+    }
     config.validate()?;
     ravn_shared::config::host_name(&config.host)?;
     ravn_shared::link::check(&config.redis)?;
+    if let Some(Command::Unload { .. }) = arguments.command {
+        return pins::unload::run(config.pins.place().as_deref());
+    }
     host::check()?;
     match arguments.command.unwrap_or(Command::Run) {
         Command::Check { json } => check::run(&config, json),
+        Command::Unload { .. } => Ok(()),
         Command::Run => {
             log::start(&config.log)?;
             let stop = Arc::new(AtomicBool::new(false));

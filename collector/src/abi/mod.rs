@@ -59,6 +59,8 @@ impl Decoder {
             Kind::Mount => mount(&mut cursor),
             Kind::Module => self.module(&mut cursor),
             Kind::Bpf => bpf(&mut cursor),
+            // No program's.
+            Kind::Tampering => None,
         }?;
         Some(Record {
             cpu: header.cpu,
