@@ -27,6 +27,17 @@ enum ravn_reason {
 	REASONS = 4,
 };
 
+/* The attached programs, by their hit counter in cpu_state. */
+enum ravn_hook {
+	HOOK_SYS_EXIT = 0,
+	HOOK_MIGRATE = 1,
+	HOOK_FORK = 2,
+	HOOK_EXEC = 3,
+	HOOK_EXIT = 4,
+	HOOK_CGROUP = 5,
+	HOOKS = 16,
+};
+
 enum ravn_kind {
 	KIND_FORK = 1,
 	KIND_EXEC = 2,
@@ -320,11 +331,39 @@ struct cpu_state {
 	__u32 pad;
 	__u64 taken[STREAMS];
 	__u64 lost[STREAMS][REASONS];
+	/* Counted off the path where a thread's run continues: there a hit would cost. */
+	__u64 hits[HOOKS];
 	struct slot slots[SLOTS];
 	struct ravn_hdr chunk_hdr;
 	struct ravn_chunk chunk;
 	__u8 words[CHUNK_BYTES + CHUNK_SLACK];
 };
-ABI_SIZE(cpu_state, 72 + 40 + 160 + 2048 + 96 + 8 + 4160);
+ABI_SIZE(cpu_state, 72 + 40 + 160 + 128 + 2048 + 96 + 8 + 4160);
+
+/* What a restart or a SIGHUP may change: the map settings, one element, written by the
+ * collector alone. */
+struct ravn_settings {
+	/* Bytes in the ring above which chunks are refused. */
+	__u64 chunk_ring_limit;
+	/* Only the cgroups of only_cgroups are looked at. */
+	__u32 narrowed;
+	/* The collector's thread whose acts prove that the rings live: always looked at. */
+	__u32 prover;
+};
+ABI_SIZE(ravn_settings, 16);
+
+/*
+ * The map meta, one element, shared by all loads of an instance. Its layout is for ever: a
+ * later version reads it, and programs of an earlier one go by active_load.
+ */
+struct ravn_meta {
+	/* The load that records; others are attached and silent. */
+	__u64 active_load;
+	/* Of that load: bit n is set if the hook with that number is attached. */
+	__u64 hooks;
+	/* SHA-256 of the linked object and this header. */
+	__u8 digest[32];
+};
+ABI_SIZE(ravn_meta, 48);
 
 #endif

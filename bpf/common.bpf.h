@@ -64,6 +64,7 @@ MONITOR bool budget__spent(struct task_struct *task, __u32 kind, __u64 time_ns);
 MONITOR bool cgroup__wanted(struct cgroup *cgroup);
 MONITOR bool task__wanted(struct task_struct *task);
 MONITOR void header__of(struct ravn_hdr *hdr, struct task_struct *task, __u32 kind);
+MONITOR __u64 chunk_ring_limit(void);
 
 /* Each appends at byte `at` of the scratch's body and returns the length with the
  * LEN_* bits, 0 when there is nothing. Global functions: they are verified once,

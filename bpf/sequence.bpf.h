@@ -13,8 +13,7 @@
  * sched_process_exit and the forced definition after clone and exec clear it when a stack
  * changes hands.
  *
- * Included by syscall_monitor.bpf.c alone, which owns the ring, `excluded`, `hz` and
- * `chunk_ring_limit`.
+ * Included by syscall_monitor.bpf.c alone, which owns the ring, `excluded` and `hz`.
  */
 #ifndef RAVN_SEQUENCE_BPF_H
 #define RAVN_SEQUENCE_BPF_H
@@ -83,7 +82,7 @@ static __noinline int sequence__flush(struct cpu_state *s)
 		s->chunk_hdr.len = sizeof(s->chunk_hdr) + sizeof(s->chunk) + bytes;
 		s->chunk.count = s->taken[STREAM_SEQUENCE] - s->first_n;
 		s->chunk.ticks = bpf_jiffies64() - s->opened_jiffies;
-		if (bpf_ringbuf_query(&syscall_events, BPF_RB_AVAIL_DATA) > chunk_ring_limit ||
+		if (bpf_ringbuf_query(&syscall_events, BPF_RB_AVAIL_DATA) > chunk_ring_limit() ||
 		    bpf_ringbuf_output(&syscall_events, &s->chunk_hdr,
 				       sizeof(s->chunk_hdr) + sizeof(s->chunk) + bytes, BPF_RB_NO_WAKEUP))
 			s->lost[STREAM_SEQUENCE][LOST_RING_FULL] += s->chunk.count;

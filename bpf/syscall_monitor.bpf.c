@@ -21,10 +21,8 @@ struct {
 	__type(value, __u64);
 } excluded SEC(".maps");
 
-/* Set by the collector while it runs: jiffies per second of this kernel (measured), and
- * how full the ring may be for a chunk still to go in. */
-__u64 hz = 250;
-__u64 chunk_ring_limit = 3 << 22;
+/* Jiffies per second of this kernel; CONFIG_HZ is not in BTF. Set before load. */
+const volatile __u64 hz = 250;
 
 #include "sequence.bpf.h"
 
@@ -156,6 +154,7 @@ int BPF_PROG(handle__sys_exit, struct pt_regs *regs, long ret)
 	if (action & ACT_EVENT) {
 		struct call call;
 
+		s->hits[HOOK_SYS_EXIT]++;
 		call__load(&call, regs, ret, nr, compat);
 		dispatch(s, bpf_get_current_task_btf(), &call, action & ACT_EVENT);
 	}
@@ -193,8 +192,10 @@ int BPF_PROG(handle__sched_migrate_task, struct task_struct *task)
 {
 	struct cpu_state *s = cpu_state_of(task->thread_info.cpu);
 
-	if (s)
+	if (s) {
+		s->hits[HOOK_MIGRATE]++;
 		thread__forget(s, task);
+	}
 	return 0;
 }
 
@@ -207,7 +208,10 @@ int BPF_PROG(handle__sched_process_fork, struct task_struct *parent, struct task
 	struct scratch *record;
 	struct ravn_fork *fork;
 
-	if (!s || !task__wanted(parent) || !cpu__enter(s, STREAM_SYSCALL))
+	if (!s)
+		return 0;
+	s->hits[HOOK_FORK]++;
+	if (!task__wanted(parent) || !cpu__enter(s, STREAM_SYSCALL))
 		return 0;
 	record = record__begin(s, parent, KIND_FORK, STREAM_SYSCALL);
 	if (record) {
@@ -231,7 +235,10 @@ int BPF_PROG(handle__sched_process_exec, struct task_struct *task, int old_pid, 
 	struct cpu_state *s = cpu_state();
 	struct scratch *record;
 
-	if (!s || !task__wanted(task) || !cpu__enter(s, STREAM_SYSCALL))
+	if (!s)
+		return 0;
+	s->hits[HOOK_EXEC]++;
+	if (!task__wanted(task) || !cpu__enter(s, STREAM_SYSCALL))
 		return 0;
 	record = record__begin(s, task, KIND_EXEC, STREAM_SYSCALL);
 	if (record) {
@@ -253,7 +260,10 @@ int BPF_PROG(handle__cgroup_mkdir, struct cgroup *cgroup, const char *path)
 	struct ravn_cgroup *out;
 	long read;
 
-	if (!s || !cgroup__wanted(cgroup) || !cpu__enter(s, STREAM_SYSCALL))
+	if (!s)
+		return 0;
+	s->hits[HOOK_CGROUP]++;
+	if (!cgroup__wanted(cgroup) || !cpu__enter(s, STREAM_SYSCALL))
 		return 0;
 	record = record__begin(s, bpf_get_current_task_btf(), KIND_CGROUP, STREAM_SYSCALL);
 	if (record) {
@@ -297,6 +307,7 @@ int BPF_PROG(handle__sched_process_exit, struct task_struct *task)
 
 	if (!s)
 		return 0;
+	s->hits[HOOK_EXIT]++;
 	if (!task__wanted(task)) {
 		thread__forget(s, task);
 		return 0;
@@ -345,11 +356,4 @@ int exclude_caller(void *ctx)
 	__u64 start = task->group_leader->start_boottime;
 
 	return bpf_map_update_elem(&excluded, &tgid, &start, BPF_ANY);
-}
-
-/* Run by the collector twice, to measure the kernel's jiffies per second. */
-SEC("raw_tp/sys_exit")
-int read_jiffies(void *ctx)
-{
-	return (int)bpf_jiffies64();
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use ravn_shared::config::{ConfigError, RedisConfig};
 use serde::Deserialize;
 
+use crate::coverage::Scope;
 use crate::filter::{MOST_NAME, kind};
 
 /// Everything that the collector can be told. Unknown keys are errors.
@@ -25,6 +26,8 @@ pub struct Config {
     pub list: List,
     /// What the sensor looks at.
     pub filter: Filter,
+    /// What outlives the collector.
+    pub pins: PinsConfig,
 }
 
 impl Default for Config {
@@ -37,6 +40,7 @@ impl Default for Config {
             buffer: Buffer { bytes: 128 << 20 },
             list: List { bytes: 64 << 20 },
             filter: Filter::default(),
+            pins: PinsConfig::default(),
         }
     }
 }
@@ -118,6 +122,57 @@ impl Default for Filter {
     }
 }
 
+/// Programs and rings that outlive the collector, in a file system of type bpf.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PinsConfig {
+    /// Holds a folder for each instance; empty: nothing is pinned, and a restart misses what
+    /// happens meanwhile.
+    pub folder: PathBuf,
+    /// Tells apart the collectors of one host: 1 to 64 characters of `A-Z a-z 0-9 _ -`.
+    pub instance: String,
+    /// SIGTERM leaves the hooks attached and the rings filling, as a crash does;
+    /// `ravn-collector unload` takes them away. False: SIGTERM takes them away.
+    pub keep: bool,
+}
+
+impl Default for PinsConfig {
+    fn default() -> Self {
+        Self {
+            folder: PathBuf::from("/sys/fs/bpf/ravn"),
+            instance: "default".to_owned(),
+            keep: true,
+        }
+    }
+}
+
+impl PinsConfig {
+    /// Where this instance pins, if it does.
+    pub fn place(&self) -> Option<PathBuf> {
+        (!self.folder.as_os_str().is_empty()).then(|| self.folder.join(&self.instance))
+    }
+
+    /// Checks the instance's name: the file system of type bpf takes no dot.
+    ///
+    /// # Errors
+    /// When it is empty, too long, or has other characters.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let fits = (1..=64).contains(&self.instance.len())
+            && self
+                .instance
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+        if fits {
+            return Ok(());
+        }
+        Err(out_of_range(
+            "pins.instance",
+            format!("{:?}", self.instance),
+            "give 1 to 64 characters of A-Z a-z 0-9 _ -",
+        ))
+    }
+}
+
 impl Config {
     /// Checks what the types cannot say.
     ///
@@ -148,11 +203,21 @@ impl Config {
                 return Err(out_of_range(key, bytes, "give at least 1048576"));
             }
         }
-        Ok(())
+        self.pins.validate()
     }
 }
 
 impl Filter {
+    /// What it leaves out, for coverage to tell.
+    pub fn scope(&self, unpinned: bool) -> Scope {
+        Scope {
+            narrowed: !self.only_cgroups.is_empty(),
+            off: self.kinds_off.iter().filter_map(|name| kind(name)).collect(),
+            excluding: !(self.exclude_programs.is_empty() && self.exclude_cgroups.is_empty()),
+            unpinned,
+        }
+    }
+
     fn validate(&self) -> Result<(), ConfigError> {
         if let Some(name) = self.kinds_off.iter().find(|name| kind(name).is_none()) {
             return Err(out_of_range(
@@ -197,5 +262,14 @@ mod tests {
             .map(|error| error.to_string())
             .unwrap_or_default();
         assert!(message.starts_with("rings.file = 5000000"), "{message}");
+    }
+
+    #[test]
+    fn an_instance_that_leaves_its_folder_is_refused() {
+        let mut config = Config::default();
+        for name in ["", "..", "a/b", "a.b"] {
+            config.pins.instance = name.to_owned();
+            assert!(config.validate().is_err(), "{name}");
+        }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use ravn_shared::kind::Kind;
+use ravn_shared::kind::{Class, Kind};
 
 const NARROWED: &str = "only the configured cgroups";
 
@@ -35,22 +35,39 @@ impl std::fmt::Display for Coverage {
     }
 }
 
-/// The coverage of every kind. `narrowed`: only some cgroups are looked at.
-pub fn report(fates: &Fates, narrowed: bool) -> BTreeMap<&'static str, Coverage> {
+/// What limits every kind alike.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    /// Only some cgroups are looked at.
+    pub narrowed: bool,
+    /// Kinds that configuration switched off.
+    pub off: Vec<Kind>,
+    /// Configuration leaves programs or cgroups out.
+    pub excluding: bool,
+    /// Nothing could be pinned.
+    pub unpinned: bool,
+}
+
+/// The coverage of every kind.
+pub fn report(fates: &Fates, scope: &Scope) -> BTreeMap<&'static str, Coverage> {
     Kind::ALL
         .iter()
-        .map(|kind| (kind.name(), of_kind(*kind, fates, narrowed)))
+        .map(|kind| (kind.name(), of_kind(*kind, fates, scope)))
         .collect()
 }
 
-fn of_kind(kind: Kind, fates: &Fates, narrowed: bool) -> Coverage {
+fn of_kind(kind: Kind, fates: &Fates, scope: &Scope) -> Coverage {
+    if scope.off.contains(&kind) {
+        return Coverage::Absent("switched off by filter.kinds_off".to_owned());
+    }
     let program = match kind {
         Kind::Fork => "handle__sched_process_fork",
         Kind::Exec => "handle__sched_process_exec",
         Kind::Exit => "handle__sched_process_exit",
         Kind::Cgroup => "handle__cgroup_mkdir",
         Kind::Process => "iterate__processes",
-        Kind::CgroupFound => return narrowed_only(narrowed),
+        Kind::Tampering => return Coverage::Full,
+        Kind::CgroupFound => return narrowed_only(scope.narrowed),
         _ => "handle__sys_exit",
     };
     let failed = |name: &str| match fates.get(name) {
@@ -77,8 +94,14 @@ fn of_kind(kind: Kind, fates: &Fates, narrowed: bool) -> Coverage {
         Kind::Chmod => missing.push("path as given, but for fchmod".to_owned()),
         _ => {}
     }
-    if narrowed {
+    if scope.narrowed {
         missing.push(NARROWED.to_owned());
+    }
+    if scope.excluding && kind.class() != Class::Essential {
+        missing.push("without the programs and cgroups that filter excludes".to_owned());
+    }
+    if scope.unpinned {
+        missing.push("not while the collector restarts".to_owned());
     }
     if missing.is_empty() {
         Coverage::Full
@@ -110,7 +133,7 @@ mod tests {
             ("handle__sched_migrate_task", Ok(())),
         ]
         .into();
-        let all = report(&fates, false);
+        let all = report(&fates, &Scope::default());
         assert_eq!(all["connect"], Coverage::Full);
         assert_eq!(
             all["unlink"],
@@ -118,14 +141,18 @@ mod tests {
         );
 
         fates.insert("handle__sys_exit", Err("EPERM".to_owned()));
-        let some = report(&fates, false);
+        let some = report(&fates, &Scope::default());
         assert_eq!(
             some["connect"],
             Coverage::Absent("handle__sys_exit: EPERM".to_owned())
         );
         assert_eq!(some["exec"], Coverage::Full);
         assert!(matches!(
-            report(&fates, true)["exec"],
+            report(&fates, &Scope {
+                    narrowed: true,
+                    unpinned: false
+                }
+            )["exec"],
             Coverage::Degraded(_)
         ));
     }

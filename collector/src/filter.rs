@@ -11,10 +11,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use libbpf_rs::{MapCore, MapFlags};
+use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use ravn_shared::kind::{Class, Kind};
 
 use crate::config::Filter as Wanted;
+use crate::programs::{Maps, ZERO};
 
 /// Longest last component that `sensitive_names` takes; its keys end with a NUL.
 pub const MOST_NAME: usize = 31;
@@ -28,23 +29,6 @@ pub struct Filter {
     cgroups: BTreeSet<[u8; 8]>,
     files: BTreeSet<[u8; 16]>,
     names: BTreeSet<[u8; 32]>,
-}
-
-/// The maps that a filter is written to.
-#[derive(Clone, Copy, Debug)]
-pub struct Maps<'m, M> {
-    /// `struct ravn_filter`.
-    pub filter: &'m M,
-    /// Images.
-    pub programs: &'m M,
-    /// Ids.
-    pub cgroups: &'m M,
-    /// Which of the next two are in use.
-    pub sensitive: &'m M,
-    /// Files whose reading is reported.
-    pub files: &'m M,
-    /// Last components whose reading is reported.
-    pub names: &'m M,
 }
 
 impl Filter {
@@ -96,11 +80,11 @@ impl Filter {
     ///
     /// # Errors
     /// When a map refuses: it is full.
-    pub fn write<M: MapCore>(&self, maps: &Maps<'_, M>) -> Result<()> {
-        sync(maps.programs, &self.programs).context("filter.exclude_programs")?;
-        sync(maps.cgroups, &self.cgroups).context("filter.exclude_cgroups")?;
-        sync(maps.files, &self.files).context("filter.read_files")?;
-        sync(maps.names, &self.names).context("filter.read_names")?;
+    pub fn write(&self, maps: &Maps) -> Result<()> {
+        sync(&maps.excluded_programs, &self.programs).context("filter.exclude_programs")?;
+        sync(&maps.excluded_cgroups, &self.cgroups).context("filter.exclude_cgroups")?;
+        sync(&maps.sensitive_files, &self.files).context("filter.read_files")?;
+        sync(&maps.sensitive_names, &self.names).context("filter.read_names")?;
         maps.sensitive
             .update(&ZERO, &self.in_use(), MapFlags::ANY)?;
         maps.filter.update(&ZERO, &self.bytes(), MapFlags::ANY)?;
@@ -111,24 +95,16 @@ impl Filter {
     ///
     /// # Errors
     /// When a map cannot be read.
-    pub fn holds<M: MapCore>(&self, maps: &Maps<'_, M>) -> Result<bool> {
-        let same = |map: &M, bytes: &[u8]| -> Result<bool> {
+    pub fn holds(&self, maps: &Maps) -> Result<bool> {
+        let same = |map: &MapHandle, bytes: &[u8]| -> Result<bool> {
             Ok(map.lookup(&ZERO, MapFlags::ANY)?.as_deref() == Some(bytes))
         };
-        Ok(same(maps.filter, &self.bytes())?
-            && same(maps.sensitive, &self.in_use())?
-            && keys(maps.programs) == self.programs
-            && keys(maps.cgroups) == self.cgroups
-            && keys(maps.files) == self.files
-            && keys(maps.names) == self.names)
-    }
-
-    /// Whether anything is left out, so that coverage says so.
-    pub fn leaves_out(&self, kind: Kind) -> bool {
-        let number = kind as usize;
-        self.kinds_off
-            .get(number / 64)
-            .is_some_and(|bits| bits >> (number % 64) & 1 == 1)
+        Ok(same(&maps.filter, &self.bytes())?
+            && same(&maps.sensitive, &self.in_use())?
+            && keys(&maps.excluded_programs) == self.programs
+            && keys(&maps.excluded_cgroups) == self.cgroups
+            && keys(&maps.sensitive_files) == self.files
+            && keys(&maps.sensitive_names) == self.names)
     }
 
     /// `struct ravn_filter`.
@@ -163,8 +139,6 @@ pub fn kind(name: &str) -> Option<Kind> {
         .find(|kind| kind.name() == name)
         .filter(|kind| kind.class() != Class::Essential)
 }
-
-const ZERO: [u8; 4] = [0; 4];
 
 fn missing(key: &str, path: &Path) -> String {
     format!("filter.{key}: cannot look up {}", path.display())
@@ -223,7 +197,6 @@ mod tests {
         };
         let filter = Filter::of(&wanted).unwrap();
         assert_eq!(filter.kinds_off, [1 << (Kind::Bind as u64), 0]);
-        assert!(filter.leaves_out(Kind::Bind) && !filter.leaves_out(Kind::Open));
         assert_eq!(filter.programs, filter.files);
         let metadata = fs::metadata("/proc/self/exe").unwrap();
         let key = filter.programs.first().unwrap();

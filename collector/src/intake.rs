@@ -4,10 +4,12 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use ravn_shared::clock;
-use ravn_shared::event::{Event, Record};
+use ravn_shared::event::{Event, Place, Record, Tampering, Task};
 
 use crate::abi::Decoder;
 use crate::batch::Batcher;
+use crate::proof::Seen;
+use crate::standing::Finding;
 
 /// Takes samples; cheap to clone, for one thread.
 #[derive(Clone, Debug)]
@@ -25,21 +27,70 @@ pub struct State {
     pub syscalls: u64,
     /// Samples that were no record.
     pub malformed: u64,
-    /// Numbers taken of the collector's own stream.
-    pub own: u64,
+    /// Records of the collector's own stream so far.
+    pub said: u64,
+    /// The records that prove that the rings live.
+    pub seen: Seen,
+    /// Who speaks in the collector's own records.
+    own: Task<'static>,
 }
 
 impl Intake {
-    /// Nothing taken yet.
-    pub fn new(batcher: Batcher) -> Self {
+    /// Nothing taken yet. `prover` is the thread whose records prove; `start_ns` when this
+    /// process started.
+    pub fn new(batcher: Batcher, prover: u32, start_ns: u64) -> Self {
         Self(Rc::new(RefCell::new(State {
             decoder: Decoder::default(),
             batcher,
             events: 0,
             syscalls: 0,
             malformed: 0,
-            own: 0,
+            said: 0,
+            seen: Seen::of(prover),
+            own: Task {
+                tgid: std::process::id(),
+                pid: std::process::id(),
+                start_ns,
+                comm: b"ravn-collector",
+                ..Task::default()
+            },
         })))
+    }
+
+    /// Tells what is gone or changed, in the collector's own name.
+    ///
+    /// # Errors
+    /// When it cannot be encoded.
+    pub fn say(&self, finding: &Finding) -> Result<(), rmp_serde::encode::Error> {
+        let task = self.0.borrow().own;
+        self.own(&Record {
+            cpu: 0,
+            n: 0,
+            time_ns: clock::boottime_ns(),
+            task,
+            place: Place::default(),
+            event: Event::Tampering(Tampering {
+                what: finding.what.as_bytes(),
+                detail: finding.detail.as_bytes(),
+            }),
+        })
+    }
+
+    /// Adds a record of the collector's own stream, whose load is this run and whose one CPU
+    /// is 0, and gives it its number.
+    ///
+    /// # Errors
+    /// When it cannot be encoded.
+    pub fn own(&self, record: &Record<'_>) -> Result<(), rmp_serde::encode::Error> {
+        let mut state = self.0.borrow_mut();
+        let numbered = Record {
+            n: state.said,
+            ..record.clone()
+        };
+        state.batcher.push(&numbered, clock::boottime_ns())?;
+        state.said += 1;
+        state.events += 1;
+        Ok(())
     }
 
     /// Takes one sample. Runs inside libbpf's callback, where a panic would abort: a sample
@@ -54,6 +105,8 @@ impl Intake {
             events,
             syscalls,
             malformed,
+            seen,
+            own,
             ..
         } = &mut *state;
         let Some(record) = decoder.decode(bytes) else {
@@ -64,26 +117,19 @@ impl Intake {
             *malformed += 1;
             return;
         }
+        if seen.note(&record) {
+            // As the kernel shows this process: parent, cgroup.
+            let comm = own.comm;
+            *own = Task {
+                comm,
+                pid: own.pid,
+                ..record.task
+            };
+        }
         match &record.event {
             Event::Chunk(chunk) => *syscalls += u64::from(chunk.count),
             _ => *events += 1,
         }
-    }
-
-    /// Takes a record of the collector's own stream, and gives it its number.
-    pub fn own(&self, record: &Record<'_>) {
-        let state = &mut *self.state();
-        let numbered = Record {
-            n: state.own,
-            cpu: 0,
-            ..record.clone()
-        };
-        state.own += 1;
-        if state.batcher.push(&numbered, clock::boottime_ns()).is_err() {
-            state.malformed += 1;
-            return;
-        }
-        state.events += 1;
     }
 
     /// What was taken, between two drains.

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use ravn_shared::clock;
 use ravn_shared::event::{Cgroup, Event, Place, Record, Task};
 
+use rmp_serde::encode::Error as EncodeError;
+
 use crate::abi::{Decoder, sample_bytes};
 use crate::intake::Intake;
 use crate::programs::Programs;
@@ -21,11 +23,14 @@ const MOST_CGROUPS: usize = 65_536;
 const MOST_PATH: usize = 4096;
 
 /// Hands over every process and cgroup that is there. What cannot be read is left out, and said.
-pub fn take(programs: &mut Programs, only: &[PathBuf], intake: &Intake) {
+///
+/// # Errors
+/// When a record cannot be encoded.
+pub fn take(programs: &Programs, only: &[PathBuf], intake: &Intake) -> Result<(), EncodeError> {
     let now_ns = clock::boottime_ns();
-    let cgroups = cgroups(only, now_ns, intake);
+    let cgroups = cgroups(only, now_ns, intake)?;
     let processes = match programs.processes() {
-        Ok(samples) => processes(&samples, now_ns, intake),
+        Ok(samples) => processes(&samples, now_ns, intake)?,
         Err(error) => {
             tracing::warn!(
                 "the processes that are there already are not known: {error:#}; \
@@ -35,10 +40,11 @@ pub fn take(programs: &mut Programs, only: &[PathBuf], intake: &Intake) {
         }
     };
     tracing::info!("found {processes} processes in {cgroups} cgroups");
+    Ok(())
 }
 
 /// Parents before their children, all at one time: a batch is sorted by time, stably.
-fn processes(samples: &[u8], now_ns: u64, intake: &Intake) -> usize {
+fn processes(samples: &[u8], now_ns: u64, intake: &Intake) -> Result<usize, EncodeError> {
     let mut starts = Vec::new();
     let mut rest = samples;
     let mut decoder = Decoder::default();
@@ -55,21 +61,21 @@ fn processes(samples: &[u8], now_ns: u64, intake: &Intake) -> usize {
             intake.own(&Record {
                 time_ns: now_ns,
                 ..record
-            });
+            })?;
         }
     }
-    starts.len()
+    Ok(starts.len())
 }
 
 /// Walks the unified hierarchy: a folder's inode number is its cgroup's id.
-fn cgroups(only: &[PathBuf], now_ns: u64, intake: &Intake) -> usize {
+fn cgroups(only: &[PathBuf], now_ns: u64, intake: &Intake) -> Result<usize, EncodeError> {
     let mounts = fs::read("/proc/self/mounts").unwrap_or_default();
     let Some(root) = unified(&mounts) else {
         tracing::warn!(
             "no cgroup2 file system is mounted: units and containers have no names; \
              mount one at /sys/fs/cgroup"
         );
-        return 0;
+        return Ok(0);
     };
     let mut waiting = if only.is_empty() {
         vec![root.clone()]
@@ -99,7 +105,7 @@ fn cgroups(only: &[PathBuf], now_ns: u64, intake: &Intake) -> usize {
                         id: metadata.ino(),
                         path: &path,
                     }),
-                });
+                })?;
                 found += 1;
             }
         }
@@ -110,7 +116,7 @@ fn cgroups(only: &[PathBuf], now_ns: u64, intake: &Intake) -> usize {
                 .map(|child| child.path()),
         );
     }
-    found
+    Ok(found)
 }
 
 /// Where the unified hierarchy is mounted.

@@ -108,6 +108,8 @@ pub enum Event<'a> {
     Process(Exec<'a>),
     /// See [`Cgroup`].
     CgroupFound(Cgroup<'a>),
+    /// See [`Tampering`].
+    Tampering(Tampering<'a>),
     /// A kind that this version does not know; its payload was skipped. The header
     /// still counts in the ledger.
     Unknown {
@@ -143,6 +145,7 @@ impl Event<'_> {
             Self::Module(_) => Kind::Module,
             Self::Bpf(_) => Kind::Bpf,
             Self::Process(_) => Kind::Process,
+            Self::Tampering(_) => Kind::Tampering,
             Self::CgroupFound(_) => Kind::CgroupFound,
             Self::Unknown { .. } => return None,
         })
@@ -470,4 +473,16 @@ pub struct Bpf {
     pub object_type: u32,
     /// Result of the call.
     pub ret: i32,
+}
+
+/// The collector found a part of the sensor gone or changed; the header shows the collector.
+/// It has been loaded anew when this is read, or is being tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tampering<'a> {
+    /// Which part: `program`, `pin`, `map` or `proof` (a ring or program gave no sign of life).
+    #[serde(with = "serde_bytes", borrow)]
+    pub what: &'a [u8],
+    /// Its name, and what is wrong with it; of the collector's own words.
+    #[serde(with = "serde_bytes", borrow)]
+    pub detail: &'a [u8],
 }

@@ -172,6 +172,8 @@ kinds! {
     Bpf = 70, "bpf", Security;
     /// A process that was there before the sensor.
     Process = 96, "process", Collector;
+    /// Something of the sensor's own was taken away or changed behind its back.
+    Tampering = 98, "tampering", Collector;
     /// A cgroup that was there before the sensor.
     CgroupFound = 99, "cgroup_found", Collector;
 }

@@ -126,6 +126,10 @@ pub fn fields(event: &Event<'_>) -> Vec<(&'static str, Shown)> {
             ("object_type", number(bpf.object_type)),
             ("ret", Shown::Result(bpf.ret)),
         ],
+        Event::Tampering(tampering) => vec![
+            ("what", text(tampering.what)),
+            ("detail", text(tampering.detail)),
+        ],
         Event::Unknown { kind, .. } => vec![("kind_number", number(*kind))],
     }
 }

@@ -243,6 +243,7 @@ impl Serialize for Record<'_> {
             Event::Mount(payload) => tuple.serialize_element(payload),
             Event::Module(payload) => tuple.serialize_element(payload),
             Event::Bpf(payload) => tuple.serialize_element(payload),
+            Event::Tampering(payload) => tuple.serialize_element(payload),
             Event::Unknown { .. } => tuple.serialize_element(&()),
         }?;
         tuple.end()
@@ -329,6 +330,7 @@ impl<'de> DeserializeSeed<'de> for Payload {
             Kind::Bpf => Event::Bpf(Deserialize::deserialize(input)?),
             Kind::Process => Event::Process(Deserialize::deserialize(input)?),
             Kind::CgroupFound => Event::CgroupFound(Deserialize::deserialize(input)?),
+            Kind::Tampering => Event::Tampering(Deserialize::deserialize(input)?),
         })
     }
 }

@@ -50,6 +50,10 @@ pub const BUILT_IN: &[(&str, &str)] = &[
         include_str!("../../rules/sensor-ptrace.yml"),
     ),
     (
+        "sensor-tampering.yml",
+        include_str!("../../rules/sensor-tampering.yml"),
+    ),
+    (
         "server-shell.yml",
         include_str!("../../rules/server-shell.yml"),
     ),

@@ -301,6 +301,8 @@ impl<'a> Facts<'a> {
             (What::Module(module), "FromMemory") => yes(module.syscall == 175),
             (What::Bpf(bpf), "BpfCommand") => number(bpf.command),
             (What::Bpf(bpf), "ObjectType") => number(bpf.object_type),
+            (What::Tampering(tampering), "Part") => text(tampering.what),
+            (What::Tampering(tampering), "Detail") => text(tampering.detail),
             (What::Mount(mount), "Source") => text(mount.source),
             (What::Mount(mount), "Target") => text(mount.target),
             (What::Mount(mount), "FsType") => text(mount.fstype),

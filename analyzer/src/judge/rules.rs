@@ -52,10 +52,12 @@ pub enum Category {
     Module,
     /// bpf.
     Bpf,
+    /// The collector's own word on what was done to it.
+    Tampering,
 }
 
 /// Number of categories.
-const CATEGORIES: usize = Category::Bpf as usize + 1;
+const CATEGORIES: usize = Category::Tampering as usize + 1;
 
 impl Category {
     /// The categories that an event is matched as; most are one.
@@ -75,6 +77,7 @@ impl Category {
             What::Mount(_) => &[Self::Mount],
             What::Module(_) => &[Self::Module],
             What::Bpf(_) => &[Self::Bpf],
+            What::Tampering(_) => &[Self::Tampering],
             What::Fork(_)
             | What::Exit(_)
             | What::Cgroup(_)
@@ -113,6 +116,7 @@ impl Category {
                 "mount" => Self::Mount,
                 "module" => Self::Module,
                 "bpf" => Self::Bpf,
+                "tampering" => Self::Tampering,
                 _ => return None,
             }),
             Some(_) => None,

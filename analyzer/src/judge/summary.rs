@@ -54,6 +54,7 @@ pub fn short(event: &Event<'_>) -> Vec<u8> {
         Event::Module(module) => cut(module.name),
         Event::Bpf(bpf) => format!("command {} type {}", bpf.command, bpf.object_type).into_bytes(),
         Event::Cgroup(cgroup) => cut(cgroup.path),
+        Event::Tampering(tampering) => cut(tampering.detail),
         Event::Chunk(_) | Event::Process(_) | Event::CgroupFound(_) | Event::Unknown { .. } => {
             Vec::new()
         }

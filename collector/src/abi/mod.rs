@@ -63,7 +63,7 @@ impl Decoder {
             Kind::Module => self.module(&mut cursor),
             Kind::Bpf => bpf(&mut cursor),
             // The collector's own word: no program writes it.
-            Kind::CgroupFound => None,
+            Kind::CgroupFound | Kind::Tampering => None,
         }?;
         Some(Record {
             cpu: header.cpu,

@@ -356,6 +356,7 @@ pub fn of_event(record: &Record<'_>) -> Option<Token> {
         | Event::Cgroup(_)
         | Event::Chunk(_)
         | Event::Process(_)
+        | Event::Tampering(_)
         | Event::CgroupFound(_)
         | Event::Unknown { .. } => return None,
     })

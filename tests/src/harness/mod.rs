@@ -3,7 +3,9 @@
 pub mod cgroup;
 pub mod daemon;
 pub mod events;
+pub mod haul;
 pub mod notify;
+pub mod pins;
 pub mod programs;
 pub mod redis_server;
 pub mod sandbox;
