@@ -212,7 +212,11 @@ impl Filter {
     pub fn scope(&self, unpinned: bool) -> Scope {
         Scope {
             narrowed: !self.only_cgroups.is_empty(),
-            off: self.kinds_off.iter().filter_map(|name| kind(name)).collect(),
+            off: self
+                .kinds_off
+                .iter()
+                .filter_map(|name| kind(name))
+                .collect(),
             excluding: !(self.exclude_programs.is_empty() && self.exclude_cgroups.is_empty()),
             unpinned,
         }

@@ -148,7 +148,9 @@ mod tests {
         );
         assert_eq!(some["exec"], Coverage::Full);
         assert!(matches!(
-            report(&fates, &Scope {
+            report(
+                &fates,
+                &Scope {
                     narrowed: true,
                     unpinned: false
                 }

@@ -38,11 +38,7 @@ pub struct Signals {
 ///
 /// # Errors
 /// When nothing loads or attaches, or the rings cannot be read.
-pub fn run(
-    config: &Config,
-    signals: &Signals,
-    read: &dyn Fn() -> Result<Config>,
-) -> Result<()> {
+pub fn run(config: &Config, signals: &Signals, read: &dyn Fn() -> Result<Config>) -> Result<()> {
     let host = config::host_name(&config.host)?;
     let prover = Prover::start()?;
     let (standing, found) = Standing::begin(config, prover.pid())?;

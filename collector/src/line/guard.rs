@@ -55,7 +55,12 @@ impl Line {
                 let lost = self.drain_out(before)?;
                 self.sweep.turn(lost);
                 self.lost = None;
-                let Parts { report, standing, config, .. } = &mut self.parts;
+                let Parts {
+                    report,
+                    standing,
+                    config,
+                    ..
+                } = &mut self.parts;
                 report.set_load(&standing.programs, &config.filter);
                 self.proof.again();
                 let load_id = self.parts.standing.programs.load_id;

@@ -79,7 +79,9 @@ impl Line {
     /// When a ring cannot be mapped.
     pub fn new(mut parts: Parts) -> Result<Self> {
         let rings = rings(&parts)?;
-        parts.report.set_load(&parts.standing.programs, &parts.config.filter);
+        parts
+            .report
+            .set_load(&parts.standing.programs, &parts.config.filter);
         Ok(Self {
             parts,
             rings,
@@ -141,7 +143,6 @@ impl Line {
     /// changes nothing.
     fn reload(&mut self, read: &dyn Fn() -> Result<Config>) {
         let parts = &mut self.parts;
-        parts.service.reloading();
         let applied = read().and_then(|config| {
             parts.standing.apply(&config)?;
             parts.config.filter = config.filter;
@@ -151,9 +152,13 @@ impl Line {
             Ok(()) => tracing::info!("the filter of the configuration applies"),
             Err(error) => tracing::error!("the configuration stays as it was: {error:#}"),
         }
-        let Parts { report, standing, config, .. } = parts;
+        let Parts {
+            report,
+            standing,
+            config,
+            ..
+        } = parts;
         report.set_load(&standing.programs, &config.filter);
-        parts.service.ready();
     }
 
     /// A file that was replaced has another inode.

@@ -8,7 +8,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use libbpf_rs::libbpf_sys::{
-    BPF_TRACE_ITER, bpf_iter_create, bpf_link_create, bpf_obj_get_info_by_fd, bpf_obj_pin, bpf_prog_info, bpf_prog_test_run_opts, bpf_test_run_opts,
+    BPF_TRACE_ITER, bpf_iter_create, bpf_link_create, bpf_obj_get_info_by_fd, bpf_obj_pin,
+    bpf_prog_info, bpf_prog_test_run_opts, bpf_test_run_opts,
 };
 
 /// BPF_F_TEST_RUN_ON_CPU of include/uapi/linux/bpf.h.
@@ -55,14 +56,7 @@ pub fn recursion_misses(program: BorrowedFd<'_>) -> io::Result<u64> {
 /// When the kernel refuses.
 pub fn iterate(program: BorrowedFd<'_>) -> io::Result<File> {
     // SAFETY: the descriptor is open, and no options are given.
-    let link = unsafe {
-        bpf_link_create(
-            program.as_raw_fd(),
-            0,
-            BPF_TRACE_ITER,
-            std::ptr::null(),
-        )
-    };
+    let link = unsafe { bpf_link_create(program.as_raw_fd(), 0, BPF_TRACE_ITER, std::ptr::null()) };
     let link = owned(link)?;
     // SAFETY: the link is open.
     owned(unsafe { bpf_iter_create(link.as_raw_fd()) }).map(File::from)

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{MapCore, MapHandle, OpenObject};
 
-use super::{EXCLUDE_CALLER, FLUSH_CPU, HOOKS, ITERATE, Hook, Maps, Programs};
+use super::{EXCLUDE_CALLER, FLUSH_CPU, HOOKS, Hook, ITERATE, Maps, Programs};
 use crate::config::Rings;
 use crate::coverage::Fates;
 use crate::libbpf_log;

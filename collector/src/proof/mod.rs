@@ -198,7 +198,10 @@ mod tests {
             judge(&acts(), &[], ALL, &before, &after),
             Word::Dead(_)
         ));
-        assert_eq!(judge(&acts(), &[], ALL & !(1 << 4), &before, &after), Word::Alive);
+        assert_eq!(
+            judge(&acts(), &[], ALL & !(1 << 4), &before, &after),
+            Word::Alive
+        );
     }
 
     #[test]
