@@ -100,6 +100,37 @@ static __always_inline bool file__is_memfd(struct file *file)
 	return name == 0x3a64666d656dull; /* "memfd:", little-endian */
 }
 
+/* The image's change time, which no utimes() sets back. */
+static __always_inline void exec__ctime(struct ravn_exec *exec, struct inode *inode)
+{
+	struct inode___seconds *seconds = bpf_core_cast(inode, struct inode___seconds);
+	struct inode___private_ctime *private = bpf_core_cast(inode, struct inode___private_ctime);
+	struct inode___ctime *plain = bpf_core_cast(inode, struct inode___ctime);
+
+	if (bpf_core_field_exists(seconds->i_ctime_sec)) {
+		exec->ctime_sec = seconds->i_ctime_sec;
+		/* Since 6.13 the top bit says that somebody asked for it. */
+		exec->ctime_nsec = seconds->i_ctime_nsec & 0x7fffffff;
+	} else if (bpf_core_field_exists(private->__i_ctime)) {
+		exec->ctime_sec = private->__i_ctime.tv_sec;
+		exec->ctime_nsec = private->__i_ctime.tv_nsec;
+	} else if (bpf_core_field_exists(plain->i_ctime)) {
+		exec->ctime_sec = plain->i_ctime.tv_sec;
+		exec->ctime_nsec = plain->i_ctime.tv_nsec;
+	}
+}
+
+/* Appends a string of the kernel's own; returns its length. */
+static __noinline __u32 append__kernel_string(struct scratch *record, __u32 at, const char *text)
+{
+	long read;
+
+	if (at >= SCRATCH_BYTES)
+		return 0;
+	read = bpf_probe_read_kernel_str(record->body + INSIDE(at), USER_STRING_MAX, text);
+	return read > 0 ? read - 1 : 0;
+}
+
 /* Fills the payload and its strings; returns their bytes. */
 MONITOR int exec__fill(struct scratch *record, struct task_struct *task, struct linux_binprm *bprm)
 {
@@ -108,6 +139,7 @@ MONITOR int exec__fill(struct scratch *record, struct task_struct *task, struct 
 	struct mm_struct *mm = task->mm;
 	struct fs_struct *fs = task->fs;
 	__u32 at = sizeof(*exec), argv_bytes, flags = 0;
+	struct ravn_ids before = {};
 	__u64 argv;
 
 	__builtin_memset(exec, 0, sizeof(*exec));
@@ -122,6 +154,13 @@ MONITOR int exec__fill(struct scratch *record, struct task_struct *task, struct 
 	exec->euid = task->cred->euid.val;
 	exec->egid = task->cred->egid.val;
 	exec->cap_effective = task->cred->cap_effective.val;
+	exec->user_ns_level = task->cred->user_ns->level;
+	if (creds__exchange(task, &before)) {
+		flags |= EXEC_BEFORE_KNOWN;
+		exec->euid_before = before.uids[1];
+		exec->cap_gained = exec->cap_effective & ~before.cap_effective;
+	}
+	exec__ctime(exec, file->f_inode);
 	/* CONFIG_AUDIT; unset otherwise. */
 	exec->loginuid = bpf_core_field_exists(task->loginuid) ? task->loginuid.val : (__u32)-1;
 	exec->session = exec__session(task);
@@ -134,13 +173,8 @@ MONITOR int exec__fill(struct scratch *record, struct task_struct *task, struct 
 	at += exec->path_len & LEN_MASK;
 	exec->cwd_len = append__path(at, fs->pwd.dentry, fs->pwd.mnt);
 	at += exec->cwd_len & LEN_MASK;
-	if (at < SCRATCH_BYTES) {
-		/* A string of the kernel's, copied from the caller before the image changed. */
-		long read =
-			bpf_probe_read_kernel_str(record->body + INSIDE(at), USER_STRING_MAX, bprm->filename);
-
-		exec->filename_len = read > 0 ? read - 1 : 0;
-	}
+	/* The kernel's copies, made before the image changed. */
+	exec->filename_len = append__kernel_string(record, at, bprm->filename);
 	at += exec->filename_len & LEN_MASK;
 	argv = mm->arg_start;
 	argv_bytes = mm->arg_end - mm->arg_start;
@@ -156,6 +190,10 @@ MONITOR int exec__fill(struct scratch *record, struct task_struct *task, struct 
 		else
 			exec->argv_len = argv_bytes;
 	}
+	at += exec->argv_len & LEN_MASK;
+	/* A script, or what binfmt_misc knows: `filename` is the script then. */
+	if (bprm->interp != bprm->filename)
+		exec->interpreter_len = append__kernel_string(record, at, bprm->interp);
 	exec->flags = flags;
-	return at + (exec->argv_len & LEN_MASK);
+	return at + (exec->interpreter_len & LEN_MASK);
 }

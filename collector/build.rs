@@ -6,14 +6,19 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use libbpf_cargo::SkeletonBuilder;
 
-/// In the order in which they are linked. `exec` and `record` are shared by the monitors.
-const SOURCES: [&str; 6] = [
+/// In the order in which they are linked: what the monitors share, the monitors, and their
+/// parts that are files of their own.
+const SOURCES: [&str; 10] = [
     "record",
     "exec",
     "syscall_monitor",
     "file_monitor",
     "network_monitor",
+    "message",
     "security_monitor",
+    "acts",
+    "signal",
+    "io_uring",
 ];
 
 fn main() -> Result<()> {

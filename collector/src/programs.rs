@@ -19,12 +19,15 @@ use crate::skeleton::{RavnSkel, RavnSkelBuilder, types};
 /// BPF_F_TEST_RUN_ON_CPU of include/uapi/linux/bpf.h.
 const TEST_RUN_ON_CPU: u32 = 1;
 /// The programs of hooks; the others are run by the collector itself.
-const HOOKS: [&str; 5] = [
+const HOOKS: [&str; 8] = [
     "handle__sys_exit",
     "handle__sched_migrate_task",
     "handle__sched_process_fork",
     "handle__sched_process_exec",
     "handle__sched_process_exit",
+    "handle__inet_sock_set_state",
+    "handle__signal_generate",
+    "handle__io_uring_submit_req",
 ];
 
 /// Loaded programs, with their links.

@@ -192,7 +192,7 @@ impl Process {
         self.sockets = inet_bits(exec.stdio);
         self.network = false;
         self.creds_known = true;
-        self.may_root = root || exec.cap_effective & CAP_SETUID != 0;
+        self.may_root = root || exec.user_ns_level == 0 && exec.cap_effective & CAP_SETUID != 0;
         self.execs += 1;
         self.born = true;
         if let Some(server) = image::server(exec.path).filter(|_| image::packaged(exec.path)) {

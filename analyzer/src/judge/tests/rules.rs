@@ -543,6 +543,7 @@ const CASES: &[Case] = &[
                 gids: [1000; 4],
                 cap_effective: u64::MAX,
                 user_ns_level: 1,
+                ..Default::default()
             }),
         );
         h.fork(pid);

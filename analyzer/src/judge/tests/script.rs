@@ -54,6 +54,7 @@ pub fn program<'a>(path: &'a str, argv: &'a str) -> Exec<'a> {
         stdio: [6, 6, 6],
         stdio_peer: b"",
         stdio_peer_port: 0,
+        ..Exec::default()
     }
 }
 
@@ -208,8 +209,7 @@ impl Host {
                 ret: 0,
                 uids: [uid; 4],
                 gids: [uid; 4],
-                cap_effective: 0,
-                user_ns_level: 0,
+                ..Creds::default()
             }),
         );
     }
@@ -298,7 +298,7 @@ impl Host {
             Event::Ptrace(Ptrace {
                 request,
                 target,
-                ret: 0,
+                ..Ptrace::default()
             }),
         );
     }
