@@ -3,6 +3,7 @@
 pub mod cgroup;
 pub mod daemon;
 pub mod events;
+pub mod maps;
 pub mod notify;
 pub mod programs;
 pub mod redis_server;
