@@ -96,6 +96,9 @@ MONITOR bool kind__left_out(struct task_struct *task, __u32 kind)
 		return false;
 	if (set->kinds_off[kind >> 6 & 1] >> (kind & 63) & 1)
 		return true;
+	/* Connections end in interrupts, where the current task is anybody. */
+	if (kind == KIND_CLOSE)
+		return false;
 	return (set->programs && program__excluded(task)) || (set->cgroups && cgroup__excluded(task));
 }
 
@@ -109,7 +112,7 @@ MONITOR bool budget__spent(struct task_struct *task, __u32 kind, __u64 time_ns)
 	struct ravn_cut cut = {};
 	__u64 window = time_ns >> WINDOW_SHIFT, one = 1, *count;
 
-	if (!set || !set->budget)
+	if (!set || !set->budget || kind == KIND_CLOSE)
 		return false;
 	spent = bpf_map_lookup_elem(&budgets, &tgid);
 	if (!spent || spent->window != window) {

@@ -105,9 +105,8 @@ static __always_inline bool wanted(struct cgroup *cgroup, __u32 pid)
 {
 	__u32 zero = 0;
 	struct ravn_settings *set = bpf_map_lookup_elem(&settings, &zero);
-	struct ravn_meta *shared = bpf_map_lookup_elem(&meta, &zero);
 
-	if (!set || !shared || shared->active_load != load_id)
+	if (!set || !load__active())
 		return false;
 	if (!set->narrowed || pid == set->prover)
 		return true;
@@ -125,6 +124,14 @@ static __always_inline bool wanted(struct cgroup *cgroup, __u32 pid)
 		cgroup = bpf_core_cast(parent, struct cgroup);
 	}
 	return false;
+}
+
+MONITOR bool load__active(void)
+{
+	__u32 zero = 0;
+	struct ravn_meta *shared = bpf_map_lookup_elem(&meta, &zero);
+
+	return shared && shared->active_load == load_id;
 }
 
 MONITOR bool cgroup__wanted(struct cgroup *cgroup)

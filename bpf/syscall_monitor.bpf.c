@@ -26,11 +26,30 @@ const volatile __u64 hz = 250;
 
 #include "sequence.bpf.h"
 
-MONITOR int file__sys_exit(struct cpu_state *s, struct task_struct *task, struct call *call, __u32 action);
-MONITOR int network__sys_exit(struct cpu_state *s, struct task_struct *task, struct call *call, __u32 action);
-MONITOR int security__sys_exit(struct cpu_state *s, struct task_struct *task, struct call *call,
-			       __u32 action);
+MONITOR bool task__sensor(struct task_struct *task)
+{
+	return sequence__excluded(task);
+}
+
+/* Global functions: each monitor is verified once, on its own, and finds the task and the CPU's
+ * state by itself. */
+int file__sys_exit(struct call *call, __u32 action);
+int network__sys_exit(struct call *call, __u32 action);
+int security__sys_exit(struct call *call, __u32 action);
 MONITOR int exec__fill(struct scratch *record, struct task_struct *task, struct linux_binprm *bprm);
+MONITOR int namespaces__cloned(struct cpu_state *s, struct task_struct *parent, struct task_struct *child);
+
+/* Processes that made a 32-bit call though they are 64-bit: told once each. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, __u64);
+} mixed_abi SEC(".maps");
+
+/* Smallest question to a name server, over UDP, and largest over TCP that is looked at. */
+#define QUESTION_LEAST 17
+#define QUESTION_MOST 600
 
 static __always_inline void call__load(struct call *call, struct pt_regs *regs, __s64 ret, __u32 nr,
 				       bool compat)
@@ -44,28 +63,59 @@ static __always_inline void call__load(struct call *call, struct pt_regs *regs, 
 		call->args[2] = (__u32)regs->dx;
 		call->args[3] = (__u32)regs->si;
 		call->args[4] = (__u32)regs->di;
+		call->args[5] = (__u32)regs->bp;
 	} else {
 		call->args[0] = regs->di;
 		call->args[1] = regs->si;
 		call->args[2] = regs->dx;
 		call->args[3] = regs->r10;
 		call->args[4] = regs->r8;
+		call->args[5] = regs->r9;
 	}
 #endif
+	call->args[ARG_CWD] = (__u32)AT_FDCWD;
+	call->args[ARG_NONE] = 0;
 	call->ret = ret;
 	call->nr = nr;
 	call->compat = compat;
 }
 
-static __noinline int dispatch(struct cpu_state *s, struct task_struct *task, struct call *call, __u32 action)
+static __always_inline int dispatch(struct task_struct *task, struct call *call, __u32 action)
 {
 	if (!task__wanted(task))
 		return 0;
 	if (action >= ACT_SECURITY)
-		return security__sys_exit(s, task, call, action);
+		return security__sys_exit(call, action);
 	if (action >= ACT_NETWORK)
-		return network__sys_exit(s, task, call, action);
-	return file__sys_exit(s, task, call, action);
+		return network__sys_exit(call, action);
+	return file__sys_exit(call, action);
+}
+
+/* Frequent calls that are an event by their arguments alone: without a helper, and before the
+ * arguments are gathered. The second and third argument are in the same registers in both
+ * tables, the first is not. */
+static __always_inline bool call__matters(struct pt_regs *regs, __s64 ret, __u32 action, bool compat)
+{
+	__u32 family, type;
+
+	if (action < ACT_SELDOM || action > ACT_SELDOM_LAST)
+		return true;
+#if defined(__TARGET_ARCH_x86)
+	switch (action) {
+	case ACT_WRITE:
+	case ACT_WRITEV:
+		return ret >= QUESTION_LEAST && ret <= QUESTION_MOST;
+	case ACT_MMAP:
+		return (regs->dx & (PROT_WRITE | PROT_EXEC)) == (PROT_WRITE | PROT_EXEC);
+	case ACT_MPROTECT:
+		return regs->dx & PROT_EXEC;
+	case ACT_SOCKET:
+		family = compat ? regs->bx : regs->di;
+		type = (compat ? regs->cx : regs->si) & SOCK_TYPE_MASK;
+		return family == AF_PACKET || (type == SOCK_RAW && (family == AF_INET || family == AF_INET6));
+	}
+#endif
+	return true;
 }
 
 static __always_inline bool task__compat(__u64 task)
@@ -76,6 +126,32 @@ static __always_inline bool task__compat(__u64 task)
 #else
 	return false;
 #endif
+}
+
+/* A call of the 32-bit table by a program that is not a 32-bit one: rules and filters that know
+ * the other table's numbers are passed by that. */
+static __noinline int task__mixes(struct cpu_state *s, struct task_struct *task, __u32 nr)
+{
+	struct mm_struct *mm = task->mm;
+	__u64 start = task->group_leader->start_boottime, *seen;
+	__u32 tgid = task->tgid;
+	struct scratch *record;
+	struct ravn_act *out;
+
+	/* A 32-bit program's addresses end below 4 GiB. */
+	if (!s || !mm || !(mm->task_size >> 32) || !task__wanted(task))
+		return 0;
+	seen = bpf_map_lookup_elem(&mixed_abi, &tgid);
+	if (seen && *seen == start)
+		return 0;
+	bpf_map_update_elem(&mixed_abi, &tgid, &start, BPF_ANY);
+	record = record__begin(s, task, KIND_COMPAT, STREAM_SECURITY);
+	if (!record)
+		return 0;
+	out = (struct ravn_act *)record->body;
+	__builtin_memset(out, 0, sizeof(*out));
+	out->numbers[0] = nr;
+	return security__submit(s, record, sizeof(*out));
 }
 
 /*
@@ -151,12 +227,15 @@ int BPF_PROG(handle__sys_exit, struct pt_regs *regs, long ret)
 	}
 	if (run)
 		sequence__append(s, sequence__word(nr, ret) | (compat ? WORD_COMPAT : 0));
-	if (action & ACT_EVENT) {
+	if (compat)
+		task__mixes(s, bpf_get_current_task_btf(), nr);
+	action &= ACT_EVENT;
+	if (action && call__matters(regs, ret, action, compat)) {
 		struct call call;
 
 		s->hits[HOOK_SYS_EXIT]++;
 		call__load(&call, regs, ret, nr, compat);
-		dispatch(s, bpf_get_current_task_btf(), &call, action & ACT_EVENT);
+		dispatch(bpf_get_current_task_btf(), &call, action);
 	}
 	if (run)
 		sequence__close(s);
@@ -213,6 +292,7 @@ int BPF_PROG(handle__sched_process_fork, struct task_struct *parent, struct task
 	s->hits[HOOK_FORK]++;
 	if (!task__wanted(parent) || !cpu__enter(s, STREAM_SYSCALL))
 		return 0;
+	creds__exchange(child, NULL);
 	record = record__begin(s, parent, KIND_FORK, STREAM_SYSCALL);
 	if (record) {
 		fork = (struct ravn_fork *)record->body;
@@ -222,6 +302,7 @@ int BPF_PROG(handle__sched_process_fork, struct task_struct *parent, struct task
 		fork->thread = child->tgid == parent->tgid;
 		fork->pad = 0;
 		RECORD_SUBMIT(s, syscall_events, record, sizeof(*fork), STREAM_SYSCALL);
+		namespaces__cloned(s, parent, child);
 	}
 	cpu__leave(s);
 	return 0;

@@ -7,15 +7,20 @@ use anyhow::{Context, Result, bail};
 use libbpf_cargo::SkeletonBuilder;
 use sha2::{Digest, Sha256};
 
-/// In the order in which they are linked. `exec` and `record` are shared by the monitors.
-const SOURCES: [&str; 7] = [
+/// In the order in which they are linked: what the monitors share, the monitors, and their
+/// parts that are files of their own.
+const SOURCES: [&str; 11] = [
     "record",
     "filter",
     "exec",
     "syscall_monitor",
     "file_monitor",
     "network_monitor",
+    "message",
     "security_monitor",
+    "acts",
+    "signal",
+    "io_uring",
 ];
 
 fn main() -> Result<()> {

@@ -68,6 +68,9 @@ fn of_kind(kind: Kind, fates: &Fates, scope: &Scope) -> Coverage {
         Kind::Process => "iterate__processes",
         Kind::Tampering => return Coverage::Full,
         Kind::CgroupFound => return narrowed_only(scope.narrowed),
+        Kind::Close => "handle__inet_sock_set_state",
+        Kind::Kill => "handle__signal_generate",
+        Kind::IoUringOp => "handle__io_uring_submit_req",
         _ => "handle__sys_exit",
     };
     let failed = |name: &str| match fates.get(name) {
@@ -90,9 +93,7 @@ fn of_kind(kind: Kind, fates: &Fates, scope: &Scope) -> Coverage {
                     .map(|why| format!("short threads are mixed up ({why})")),
             );
         }
-        Kind::Unlink | Kind::Rename => missing.push("path as given".to_owned()),
-        Kind::Chmod => missing.push("path as given, but for fchmod".to_owned()),
-        _ => {}
+        kind => missing.extend(limit(kind).map(str::to_owned)),
     }
     if scope.narrowed {
         missing.push(NARROWED.to_owned());
@@ -117,6 +118,25 @@ fn narrowed_only(narrowed: bool) -> Coverage {
     } else {
         Coverage::Full
     }
+}
+
+/// What tracepoints cannot show of a kind, on any kernel.
+const fn limit(kind: Kind) -> Option<&'static str> {
+    Some(match kind {
+        Kind::Unlink | Kind::Rename | Kind::Link | Kind::Symlink | Kind::Mknod => "path as given",
+        Kind::Chmod | Kind::Chown | Kind::Truncate | Kind::SetXattr => {
+            "path as given, unless by descriptor"
+        }
+        Kind::Mount | Kind::PivotRoot => "paths as given",
+        Kind::Read => "only the files that the configuration names",
+        Kind::Send => "addresses as given; UDP alone",
+        Kind::Dns => "the question as it stood in the caller's memory after the call",
+        Kind::Close => "TCP alone, and connections that were seen to begin",
+        Kind::ExecMemory => "not memory that is mapped twice, once to write and once to execute",
+        Kind::Kill => "signals that were sent; not those that were refused",
+        Kind::IoUringOp => "paths as given, results unknown; not read, write, send and receive",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

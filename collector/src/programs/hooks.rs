@@ -10,13 +10,16 @@ use ravn_shared::kind::Stream;
 use super::kernel;
 
 /// Every hook, in the order of `enum ravn_hook`: the place is the number of its hit counter.
-pub const HOOKS: [&str; 6] = [
+pub const HOOKS: [&str; 9] = [
     "handle__sys_exit",
     "handle__sched_migrate_task",
     "handle__sched_process_fork",
     "handle__sched_process_exec",
     "handle__sched_process_exit",
     "handle__cgroup_mkdir",
+    "handle__inet_sock_set_state",
+    "handle__signal_generate",
+    "handle__io_uring_submit_req",
 ];
 
 /// An attached program.
@@ -109,6 +112,8 @@ impl Hook {
         match self.number {
             0 => Some(Stream::Sequence),
             1 => None,
+            6 => Some(Stream::Network),
+            7 | 8 => Some(Stream::Security),
             _ => Some(Stream::Syscall),
         }
     }
