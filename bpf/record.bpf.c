@@ -110,7 +110,6 @@ static __always_inline bool wanted(struct cgroup *cgroup, __u32 pid)
 		return false;
 	if (!set->narrowed || pid == set->prover)
 		return true;
-		return true;
 	for (int depth = 0; depth < 8; depth++) {
 		__u64 id = cgroup->kn->id;
 		struct cgroup_subsys_state *parent;
