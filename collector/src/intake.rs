@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use ravn_shared::clock;
 use ravn_shared::event::Event;
+use ravn_shared::redact::Redactor;
 
 use crate::abi::Decoder;
 use crate::batch::Batcher;
@@ -28,10 +29,10 @@ pub struct State {
 }
 
 impl Intake {
-    /// Nothing taken yet.
-    pub fn new(batcher: Batcher) -> Self {
+    /// Nothing taken yet; `redactor` masks secrets of command lines.
+    pub fn new(batcher: Batcher, redactor: Redactor) -> Self {
         Self(Rc::new(RefCell::new(State {
-            decoder: Decoder::default(),
+            decoder: Decoder::new(redactor),
             batcher,
             events: 0,
             syscalls: 0,

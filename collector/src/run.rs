@@ -53,7 +53,7 @@ pub fn run(config: &Config, stop: &AtomicBool) -> Result<()> {
         load_id,
         hz: programs.hz,
     };
-    let intake = Intake::new(Batcher::new(origin));
+    let intake = Intake::new(Batcher::new(origin), config.redact.redactor()?);
     let sink = intake.clone();
     let rings = programs.rings(move |bytes| sink.sample(bytes))?;
 

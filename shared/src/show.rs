@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::Serialize;
 
-use crate::event::{Chmod, Creds, Event, Exec, Named, Socket};
+use crate::event::{Chmod, Creds, Event, Exec, Named, Socket, exec_flags};
 use crate::text::{command_line, escape};
 
 /// A value to show.
@@ -132,6 +132,10 @@ fn exec(exec: &Exec<'_>) -> Vec<(&'static str, Shown)> {
         ("path", text(exec.path)),
         ("argv", Shown::Text(command_line(exec.argv))),
         ("argv_bytes", number(exec.argv_bytes)),
+        (
+            "redacted",
+            Shown::Flag(exec.flags & exec_flags::REDACTED != 0),
+        ),
         ("cwd", text(exec.cwd)),
         ("filename", text(exec.filename)),
         ("ino", number(exec.ino)),
