@@ -217,7 +217,7 @@ impl Line<'_> {
         let malformed = self.intake.state().malformed;
         if let Some(changed) = self
             .sweep
-            .changes(self.load_id, &self.outbox.losses(), malformed)
+            .changes(self.load_id, &self.outbox.losses(), &malformed)
         {
             if self.lost.is_none() {
                 self.lost_since_ns = now_ns;

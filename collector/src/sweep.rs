@@ -6,6 +6,7 @@ use anyhow::Result;
 use ravn_shared::kind::{Reason, Stream};
 use ravn_shared::wire::Lost;
 
+use crate::batch::Counts;
 use crate::outbox::Losses;
 use crate::programs::{Counters, Programs};
 
@@ -46,7 +47,12 @@ impl Sweep {
     }
 
     /// The counters as batches tell them, if they changed since they were last told.
-    pub fn changes(&mut self, load_id: u64, collector: &Losses, malformed: u64) -> Option<Lost> {
+    pub fn changes(
+        &mut self,
+        load_id: u64,
+        collector: &Losses,
+        malformed: &Counts,
+    ) -> Option<Lost> {
         let lost = self.lost(load_id, collector, malformed);
         (lost != self.told).then(|| {
             self.told = lost.clone();
@@ -68,13 +74,13 @@ impl Sweep {
             .collect()
     }
 
-    fn lost(&self, load_id: u64, collector: &Losses, malformed: u64) -> Lost {
+    fn lost(&self, load_id: u64, collector: &Losses, malformed: &Counts) -> Lost {
         let mut reasons = self.last.reasons.clone();
         for (at, count) in collector {
             *reasons.entry(*at).or_default() += count;
         }
-        if malformed > 0 {
-            reasons.insert((Stream::Collector, Reason::Malformed), malformed);
+        for (stream, count) in malformed.iter() {
+            reasons.insert((stream, Reason::Malformed), count);
         }
         Lost {
             load_id,

@@ -8,7 +8,7 @@ use std::ops::Range;
 use ravn_shared::event::{
     Chmod, DupSocket, Event, Exec, Module, Named, Open, Record, Rename, exec_flags,
 };
-use ravn_shared::kind::Kind;
+use ravn_shared::kind::{Kind, Stream};
 use ravn_shared::redact::Redactor;
 
 mod header;
@@ -19,6 +19,19 @@ use plain::{bpf, chunk, creds, exit, fork, memfd, mount, ptrace, socket};
 
 use crate::cursor::Cursor;
 use crate::path;
+
+/// The stream that a sample's header names, and how many numbers of it the sample took: of a
+/// chunk one a syscall, where it says how many. None: the header cannot be read, or its kind is
+/// none of this version's.
+pub fn numbers_of(sample: &[u8]) -> Option<(Stream, u64)> {
+    let mut cursor = Cursor::new(sample);
+    let kind = Kind::from_wire(Header::read(&mut cursor, sample)?.kind)?;
+    let numbers = match kind {
+        Kind::Chunk => cursor.u32().map_or(1, u64::from),
+        _ => 1,
+    };
+    Some((kind.stream(), numbers))
+}
 
 /// The longest record's strings: two paths and 4 KiB of arguments.
 const ROOM_BYTES: usize = 16 * 1024;
