@@ -84,6 +84,11 @@ impl Board {
         closed
     }
 
+    /// Makes [`Self::changed`] give everything.
+    pub fn all_changed(&mut self) {
+        self.changed.extend(self.all.keys());
+    }
+
     /// Fields that changed since the last call.
     pub fn changed(&mut self, fields: &mut Vec<Field>) {
         for entry in std::mem::take(&mut self.changed) {
