@@ -116,10 +116,7 @@ impl Batcher {
             .event
             .kind()
             .map_or(Class::Essential, |kind| kind.class());
-        let numbers = match &record.event {
-            ravn_shared::event::Event::Chunk(chunk) => u64::from(chunk.count),
-            _ => 1,
-        };
+        let numbers = record.event.numbers();
         let shelf = &mut self.shelves[class as usize];
         let start = shelf.bytes.len();
         if let Err(error) = wire::encode_record(record, &mut shelf.bytes) {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use ravn_shared::config::{ConfigError, RedisConfig};
+use ravn_shared::redact::{self, BadPattern, Redactor};
 use serde::Deserialize;
 
 use crate::coverage::Scope;
@@ -28,6 +29,8 @@ pub struct Config {
     pub filter: Filter,
     /// What outlives the collector.
     pub pins: PinsConfig,
+    /// Secrets in command lines.
+    pub redact: Redact,
 }
 
 impl Default for Config {
@@ -41,6 +44,7 @@ impl Default for Config {
             list: List { bytes: 64 << 20 },
             filter: Filter::default(),
             pins: PinsConfig::default(),
+            redact: Redact::default(),
         }
     }
 }
@@ -173,6 +177,46 @@ impl PinsConfig {
     }
 }
 
+/// Secrets in command lines are masked before they leave.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Redact {
+    /// On by default.
+    pub enabled: bool,
+    /// Beside those built in: a name (`vault_pin`) whose value goes, or a token's prefix
+    /// (`corp_*`). At most 64.
+    pub patterns: Vec<String>,
+}
+
+impl Default for Redact {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            patterns: Vec::new(),
+        }
+    }
+}
+
+impl Redact {
+    /// The matcher.
+    ///
+    /// # Errors
+    /// The first pattern that is none, or too many of them.
+    pub fn redactor(&self) -> Result<Redactor, ConfigError> {
+        if self.patterns.len() > redact::MOST_PATTERNS {
+            let mend = format!("give at most {} patterns", redact::MOST_PATTERNS);
+            return Err(out_of_range("redact.patterns", self.patterns.len(), &mend));
+        }
+        let redactor = Redactor::with_patterns(&self.patterns)
+            .map_err(|BadPattern(text)| out_of_range("redact.patterns", text, redact::MEND))?;
+        Ok(if self.enabled {
+            redactor
+        } else {
+            Redactor::off()
+        })
+    }
+}
+
 impl Config {
     /// Checks what the types cannot say.
     ///
@@ -203,6 +247,7 @@ impl Config {
                 return Err(out_of_range(key, bytes, "give at least 1048576"));
             }
         }
+        self.redact.redactor()?;
         self.pins.validate()
     }
 }
@@ -275,5 +320,20 @@ mod tests {
             config.pins.instance = name.to_owned();
             assert!(config.validate().is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_pattern_that_is_none_is_refused_by_name() {
+        let mut config = Config::default();
+        config.redact.patterns = vec!["vault_pin".to_owned(), "a b".to_owned()];
+        let message = |config: &Config| {
+            let error = config.validate().err();
+            error.map(|error| error.to_string()).unwrap_or_default()
+        };
+        assert!(message(&config).starts_with("redact.patterns = a b: give a name"));
+        config.redact.patterns = vec!["vault_pin".to_owned(); 65];
+        assert!(message(&config).starts_with("redact.patterns = 65: give at most"));
+        config.redact.patterns.pop();
+        assert_eq!(message(&config), "");
     }
 }

@@ -5,9 +5,11 @@ use std::rc::Rc;
 
 use ravn_shared::clock;
 use ravn_shared::event::{Event, Place, Record, Tampering, Task};
+use ravn_shared::kind::Stream;
+use ravn_shared::redact::Redactor;
 
-use crate::abi::Decoder;
-use crate::batch::Batcher;
+use crate::abi::{self, Decoder};
+use crate::batch::{Batcher, Counts};
 use crate::proof::Seen;
 use crate::standing::Finding;
 
@@ -25,8 +27,9 @@ pub struct State {
     pub events: u64,
     /// Syscalls in the chunks taken.
     pub syscalls: u64,
-    /// Samples that were no record.
-    pub malformed: u64,
+    /// Numbers of samples that were no record, on the stream that took them; where not even
+    /// that can be read, on the collector's own.
+    pub malformed: Counts,
     /// Records of the collector's own stream so far.
     pub said: u64,
     /// The records that prove that the rings live.
@@ -36,15 +39,15 @@ pub struct State {
 }
 
 impl Intake {
-    /// Nothing taken yet. `prover` is the thread whose records prove; `start_ns` when this
-    /// process started.
-    pub fn new(batcher: Batcher, prover: u32, start_ns: u64) -> Self {
+    /// Nothing taken yet; `redactor` masks secrets of command lines. `prover` is the thread whose
+    /// records prove; `start_ns` when this process started.
+    pub fn new(batcher: Batcher, redactor: Redactor, prover: u32, start_ns: u64) -> Self {
         Self(Rc::new(RefCell::new(State {
-            decoder: Decoder::default(),
+            decoder: Decoder::new(redactor),
             batcher,
             events: 0,
             syscalls: 0,
-            malformed: 0,
+            malformed: Counts::default(),
             said: 0,
             seen: Seen::of(prover),
             own: Task {
@@ -110,11 +113,12 @@ impl Intake {
             ..
         } = &mut *state;
         let Some(record) = decoder.decode(bytes) else {
-            *malformed += 1;
+            let (stream, numbers) = abi::numbers_of(bytes).unwrap_or((Stream::Collector, 1));
+            malformed.add(stream, numbers);
             return;
         };
         if batcher.push(&record, clock::boottime_ns()).is_err() {
-            *malformed += 1;
+            malformed.add(record.event.stream(), record.event.numbers());
             return;
         }
         if seen.note(&record) {
@@ -135,5 +139,62 @@ impl Intake {
     /// What was taken, between two drains.
     pub fn state(&self) -> std::cell::RefMut<'_, State> {
         self.0.borrow_mut()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ravn_shared::kind::Kind;
+
+    use super::*;
+    use crate::batch::Origin;
+
+    /// A header of `kind` that says `len` bytes, and `payload`.
+    fn sample(kind: u16, payload: &[u8]) -> Vec<u8> {
+        let len = u32::try_from(96 + payload.len()).unwrap_or(0);
+        let mut bytes = vec![0; 96];
+        bytes[72..74].copy_from_slice(&kind.to_le_bytes());
+        bytes[76..80].copy_from_slice(&len.to_le_bytes());
+        bytes.extend_from_slice(payload);
+        bytes
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_counted_where_its_number_is_missing() {
+        let intake = Intake::new(
+            Batcher::new(Origin {
+                host: "h".to_owned(),
+                boot_id: [1; 16],
+                run_id: 2,
+                load_id: 3,
+                hz: 250,
+            }),
+            Redactor::default(),
+            0,
+            0,
+        );
+        for bytes in [
+            sample(Kind::Open as u16, b"short"),
+            sample(Kind::Open as u16, b"short"),
+            sample(Kind::Creds as u16, b""),
+            // 7 syscalls, and no ticks.
+            sample(Kind::Chunk as u16, &7u32.to_le_bytes()),
+            sample(9999, b""),
+            b"no header".to_vec(),
+        ] {
+            intake.sample(&bytes);
+        }
+        let state = intake.state();
+        let counts: Vec<_> = state.malformed.iter().collect();
+        assert_eq!(
+            counts,
+            [
+                (Stream::Sequence, 7),
+                (Stream::File, 2),
+                (Stream::Security, 1),
+                (Stream::Collector, 2)
+            ]
+        );
+        assert_eq!((state.events, state.syscalls), (0, 0));
     }
 }

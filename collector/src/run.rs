@@ -51,7 +51,12 @@ pub fn run(config: &Config, signals: &Signals, read: &dyn Fn() -> Result<Config>
         load_id: standing.programs.load_id,
         hz: standing.hz,
     };
-    let intake = Intake::new(Batcher::new(origin), prover.pid(), standing.start_ns);
+    let intake = Intake::new(
+        Batcher::new(origin),
+        config.redact.redactor()?,
+        prover.pid(),
+        standing.start_ns,
+    );
     let outbox = Arc::new(Outbox::new(config.buffer.bytes));
     let wire = Arc::new(Wire::default());
     let sender = start_sender(config, &host, &outbox, &wire)?;

@@ -6,6 +6,7 @@ use anyhow::Result;
 use ravn_shared::kind::{Reason, Stream};
 use ravn_shared::wire::Lost;
 
+use crate::batch::Counts;
 use crate::programs::{Counters, Programs};
 
 /// How often, nanoseconds.
@@ -20,7 +21,7 @@ pub struct Own<'a> {
     /// What it lost of this load.
     pub lost: Option<&'a Reasons>,
     /// Samples that were no record.
-    pub malformed: u64,
+    pub malformed: Counts,
     /// Records of its own stream.
     pub said: u64,
 }
@@ -111,8 +112,8 @@ pub fn lost(load_id: u64, counters: &Counters, own: Own<'_>) -> Lost {
     for (at, count) in own.lost.into_iter().flatten() {
         *reasons.entry(*at).or_default() += count;
     }
-    if own.malformed > 0 {
-        reasons.insert((Stream::Collector, Reason::Malformed), own.malformed);
+    for (stream, count) in own.malformed.iter() {
+        reasons.insert((stream, Reason::Malformed), count);
     }
     let mut taken = counters.taken.clone();
     if own.said > 0 {

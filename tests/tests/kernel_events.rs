@@ -335,3 +335,35 @@ fn a_narrowed_collector_sees_its_cgroup_alone() {
             .all(|seen| seen.tgid != away.tgid)
     );
 }
+
+/// A secret on a command line never reaches Redis, wherever it stands in the record.
+#[test]
+fn secrets_in_command_lines() {
+    let Some(sandbox) = sandbox("kernel_events::secrets_in_command_lines").unwrap() else {
+        return;
+    };
+    let secret = "hunter2Zq9";
+    let run = |args: &[&str]| sandbox.trigger(&[&["exec", "/bin/true"], args].concat());
+    let named = run(&["--password", secret, "-v"]).unwrap();
+    let url = format!("https://me:{secret}@host/x");
+    // The secret lies on the edge of the 4 KiB that a record holds.
+    let long = format!("{}--token={secret}{secret}", "x ".repeat(2030));
+    let cut = run(&[&url, &long]).unwrap();
+    sandbox.records_of(cut.tgid).unwrap();
+    let all = sandbox.records().unwrap();
+    let text = format!("{all:?}");
+    assert!(
+        !text.contains(secret) && !text.contains("hunter2"),
+        "{text}"
+    );
+    let argv = |tgid| {
+        let mut own = all
+            .iter()
+            .filter(|seen| seen.tgid == tgid && seen.kind == "exec");
+        let last = own.next_back().unwrap();
+        assert_eq!(last.fields["redacted"], true);
+        last.fields["argv"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(argv(named.tgid), "/bin/true --password *** -v");
+    assert!(argv(cut.tgid).starts_with("/bin/true https://me:***@host/x \"x x"));
+}

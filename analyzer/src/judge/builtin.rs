@@ -57,6 +57,10 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("pam.yml", include_str!("../../rules/pam.yml")),
     ("php-shell.yml", include_str!("../../rules/php-shell.yml")),
     ("preload.yml", include_str!("../../rules/preload.yml")),
+    (
+        "ptrace-ancestor.yml",
+        include_str!("../../rules/ptrace-ancestor.yml"),
+    ),
     ("ptrace.yml", include_str!("../../rules/ptrace.yml")),
     (
         "sensor-files.yml",

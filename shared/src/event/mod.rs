@@ -182,6 +182,14 @@ events! {
 }
 
 impl Event<'_> {
+    /// Numbers of its stream that this event took: one, or of a chunk one a syscall.
+    pub fn numbers(&self) -> u64 {
+        match self {
+            Self::Chunk(chunk) => u64::from(chunk.count),
+            _ => 1,
+        }
+    }
+
     /// The stream that numbers this event.
     pub fn stream(&self) -> Stream {
         match self {

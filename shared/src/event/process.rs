@@ -25,7 +25,8 @@ pub struct Exec<'a> {
     /// The arguments, each ended by NUL, at most 4 KiB of them.
     #[serde(with = "serde_bytes", borrow)]
     pub argv: &'a [u8],
-    /// Length of all arguments in the process, bytes; more than `argv` holds when cut.
+    /// Length of all arguments in the process, bytes, less what redaction took; more than
+    /// `argv` holds when cut.
     pub argv_bytes: u32,
     /// Working directory, absolute.
     #[serde(with = "serde_bytes", borrow)]
@@ -95,6 +96,8 @@ pub mod exec_flags {
     pub const ARGV_UNREADABLE: u32 = 32;
     /// `euid_before` and `cap_gained` are known: the process was seen before.
     pub const BEFORE_KNOWN: u32 = 64;
+    /// Secrets among the arguments are `***`; see [`crate::redact`].
+    pub const REDACTED: u32 = 128;
 }
 
 /// Values of [`Exec::stdio`].

@@ -2,7 +2,7 @@
 
 use super::names::{namespaces, operation, record_type};
 use super::{Shown, address};
-use crate::event::{Chmod, Creds, Event, Exec, Named, Rename, Socket, Target};
+use crate::event::{Chmod, Creds, Event, Exec, Named, Rename, Socket, Target, exec_flags};
 use crate::text::{command_line, escape};
 
 type Field = (&'static str, Shown);
@@ -64,6 +64,10 @@ fn exec(exec: &Exec<'_>) -> Vec<Field> {
         ("path", text(exec.path)),
         ("argv", Shown::Text(command_line(exec.argv))),
         ("argv_bytes", number(exec.argv_bytes)),
+        (
+            "redacted",
+            Shown::Flag(exec.flags & exec_flags::REDACTED != 0),
+        ),
         ("cwd", text(exec.cwd)),
         ("filename", text(exec.filename)),
         ("ino", number(exec.ino)),

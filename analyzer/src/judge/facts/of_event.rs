@@ -80,6 +80,15 @@ impl<'a> Facts<'a> {
                         .ancestors(target, 64)
                         .any(|at| at.id == self.process.id)
             })),
+            // Within the session, unit or container: above it stand sshd and PID 1.
+            "TargetAncestor" => yes(self.target().is_some_and(|target| {
+                target.uid == self.process.uid
+                    && target.entry == self.process.entry
+                    && self
+                        .table
+                        .ancestors(self.process, 64)
+                        .any(|at| at.id == target.id)
+            })),
             "TargetSameImage" => yes(self.target().is_some_and(|target| {
                 !target.exe.is_empty()
                     && target.uid == self.process.uid
