@@ -8,6 +8,7 @@ pub mod network;
 pub mod process;
 pub mod security;
 pub mod syscalls;
+pub mod threads;
 
 use std::sync::OnceLock;
 

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use ravn_tests::acts::{BEGAN, Done, file, network, process, security, syscalls};
+use ravn_tests::acts::{BEGAN, Done, file, network, process, security, syscalls, threads};
 
 const USAGE: &str = "usage: trigger ACT [ARGUMENT…]
   exec PROGRAM [ARG…]   fork   thread   exit CODE   killed SIGNAL   memfd-exec
@@ -14,7 +14,8 @@ const USAGE: &str = "usage: trigger ACT [ARGUMENT…]
   dup-socket   reverse-shell
   setuid   setgid   capset   ptrace-attach   ptrace-traceme   memfd   mount FOLDER
   module   bpf
-  syscalls SEED CALLS THREADS   storm FOLDER COUNT PER_SECOND   fence";
+  syscalls SEED CALLS THREADS   hopping-syscalls SEED CALLS THREADS
+  short-threads SEED CALLS THREADS   storm FOLDER COUNT PER_SECOND   fence";
 
 fn act(args: &[String]) -> Result<Done> {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -51,6 +52,8 @@ fn act(args: &[String]) -> Result<Done> {
         ["module"] => security::module(),
         ["bpf"] => security::bpf(),
         ["syscalls", seed, calls, threads] => syscalls::run(seed, calls, threads),
+        ["hopping-syscalls", seed, calls, threads] => threads::hopping(seed, calls, threads),
+        ["short-threads", seed, calls, threads] => threads::short(seed, calls, threads),
         ["storm", folder, count, rate] => syscalls::storm(folder, count, rate),
         ["fence"] => syscalls::fence(),
         _ => bail!("{USAGE}"),
