@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use ravn_shared::kind::{Class, Stream};
 
+use super::bracket::Bracket;
 use super::encode;
 use super::figure::{Figure, Target};
 use super::process::{anonymous_mib, cpu_ns};
@@ -19,8 +20,10 @@ use super::{Settings, progress};
 /// First rate of the climb, and what it grows by.
 const FIRST: f64 = 100_000.0;
 const GROWTH: f64 = 1.3;
-/// Storms between the last rate without loss and the first with one.
-const BISECTIONS: usize = 4;
+/// How close the last rate without loss and the first with one are brought, and the storms that
+/// this may take.
+const NARROW: f64 = 0.02;
+const MOST: usize = 25;
 /// A storm that makes less than this of what was asked for is at its own limit.
 const REACHED: f64 = 0.95;
 /// A queue that is empty so soon after a storm did not grow during it: buffers of 192 MiB would
@@ -114,10 +117,9 @@ fn outcome(sensor: &Sensor, arrived: &Arc<Arrived>, rate: f64, seconds: f64) -> 
 fn highest_rate(sensor: &Sensor, settings: &Settings, report: &mut Report) -> Result<()> {
     let seconds = settings.seconds(8.0);
     let arrived = Arc::new(Arrived::default());
-    let (mut good, mut bad, mut storms) = (0.0f64, None::<f64>, 0);
-    let mut asked = FIRST;
-    let (mut short_of, mut limit) = (false, None);
-    while bad.is_none() || storms_left(good, bad) {
+    let (mut bracket, mut storms) = (Bracket::default(), 0);
+    let (mut asked, mut short_of, mut limit) = (FIRST, false, None);
+    loop {
         let outcome = outcome(sensor, &arrived, asked, seconds)?;
         storms += 1;
         let rate = outcome.done.rate();
@@ -126,29 +128,26 @@ fn highest_rate(sensor: &Sensor, settings: &Settings, report: &mut Report) -> Re
             outcome.lost,
             outcome.behind.as_secs_f64()
         ))?;
-        if outcome.sustained() {
-            good = good.max(rate);
-        } else {
-            bad = Some(bad.map_or(rate, |bad| bad.min(rate)));
+        bracket.add(rate, outcome.sustained());
+        if bracket.failed().is_some() {
+            match bracket.next(NARROW) {
+                Some(next) if storms < MOST => asked = next,
+                _ => break,
+            }
+            continue;
         }
         // A storm can have a bad moment; its limit is what it does not reach twice.
         let again = short_of;
-        short_of = outcome.sustained() && rate < REACHED * asked;
+        short_of = rate < REACHED * asked;
         if short_of && again {
-            limit = Some(good);
+            limit = Some(bracket.best());
             break;
         }
-        asked = match bad {
-            None if short_of => asked,
-            None => asked * GROWTH,
-            // A loss at a rate that went well before: the machine's mood; the lower counts.
-            Some(bad) if bad <= good => break,
-            Some(bad) => f64::midpoint(good, bad),
-        };
+        if !short_of {
+            asked *= GROWTH;
+        }
     }
-    if let Some(bad) = bad {
-        good = good.min(bad);
-    }
+    let good = bracket.best();
     if let Some(limit) = limit {
         report.notes.push(format!(
             "the generator's own limit while the sensor runs is {limit:.0} records/s on these \
@@ -162,17 +161,11 @@ fn highest_rate(sensor: &Sensor, settings: &Settings, report: &mut Report) -> Re
         value: good,
         unit: "records/s",
         low: good,
-        high: bad.or(limit).unwrap_or(good),
+        high: bracket.failed().unwrap_or(good),
         runs: storms,
         target: Target::AtLeast(600_000.0),
     });
     Ok(())
-}
-
-/// Whether the bracket is still wider than the bisection is to make it.
-fn storms_left(good: f64, bad: Option<f64>) -> bool {
-    let narrow = (GROWTH - 1.0) / f64::powi(2.0, BISECTIONS as i32);
-    bad.is_some_and(|bad| bad > good && (bad - good) / bad > narrow)
 }
 
 /// CPU time of the collector for one record, over what it uses with no storm, and its memory.

@@ -5,6 +5,7 @@
 //! [`figure`]. [`sensor`] switches the real collector on and off, [`floor`] is the program that
 //! it is compared with, [`operations`] is what is timed in [`slices`].
 
+pub mod bracket;
 pub mod collector;
 pub mod encode;
 pub mod figure;

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use ravn_shared::clock::boottime_ns;
 use serde_json::Value;
 
+use super::bracket::Bracket;
 use super::figure::{Figure, Target};
 use super::slices::allowed_cpus;
 use super::{Report, Settings, progress};
@@ -21,8 +22,9 @@ const GROWTH: f64 = 1.6;
 /// collector's buffer and the list can hold back of it.
 const CLIMB_S: f64 = 5.0;
 const STORM_S: f64 = 15.0;
-/// Storms between a rate that is kept up with and one that is not.
-const BISECTIONS: usize = 4;
+/// Storms between a rate that is kept up with and one that is not, and how close they come.
+const BISECTIONS: usize = 5;
+const NARROW: f64 = 0.05;
 /// A queue that is empty so soon after the storm did not grow during it. The state that says so
 /// is up to a second old.
 const KEPT_UP: Duration = Duration::from_secs(3);
@@ -108,38 +110,47 @@ fn sustained(settings: &Settings, report: &mut Report) -> Result<()> {
         storms += 1;
         storm(&sandbox, rate, settings.seconds(seconds))
     };
-    let (mut rate, mut limit, mut loss) = (FIRST, None, None);
-    let mut last_kept = None;
-    let first_behind = loop {
-        let done = storm(rate, CLIMB_S)?;
-        if !done.kept_up() {
-            break Some(done.made);
-        }
-        last_kept = Some(done.made);
+    let (mut climb, mut limit, mut loss) = (FIRST, None, None);
+    let mut last_kept = FIRST / 2.0;
+    loop {
+        let mut done = storm(climb, CLIMB_S)?;
         // A storm can have a bad moment; its limit is what it does not reach twice.
-        if done.at_limit() {
-            let again = storm(rate, STORM_S)?;
-            if again.at_limit() {
-                limit = Some(again.made);
-                break None;
-            }
+        if done.kept_up() && done.at_limit() {
+            done = storm(climb, STORM_S)?;
+            limit = (done.kept_up() && done.at_limit()).then_some(done.made);
         }
-        rate *= GROWTH;
-    };
-
-    let (mut best, mut above) = (None::<f64>, first_behind.or(limit).unwrap_or(rate));
-    let mut asked = last_kept.unwrap_or(FIRST / 2.0);
-    for _ in 0..=BISECTIONS {
-        let done = storm(asked, STORM_S)?;
-        if done.kept_up() {
-            best = Some(best.map_or(done.made, |best| best.max(done.made)));
-        } else {
-            above = above.min(done.made);
-            loss = (done.lost > 0).then_some(done.made).or(loss);
+        if !done.kept_up() {
+            break;
         }
-        asked = f64::midpoint(best.unwrap_or(asked / 2.0), above);
+        last_kept = done.made;
+        if limit.is_some() {
+            break;
+        }
+        climb *= GROWTH;
     }
-    let mut rate = above;
+
+    let mut bracket = Bracket::default();
+    // The generator's limit was reached in a long storm already.
+    let mut next = limit.is_none().then_some(last_kept);
+    if let Some(limit) = limit {
+        bracket.add(limit, true);
+    }
+    for _ in 0..=BISECTIONS {
+        let Some(asked) = next else { break };
+        let done = storm(asked, STORM_S)?;
+        bracket.add(done.made, done.kept_up());
+        loss = (done.lost > 0).then_some(done.made).or(loss);
+        // What a short storm did not keep up with is tried for long too.
+        next = match bracket.failed() {
+            None => {
+                let higher = climb;
+                climb *= GROWTH;
+                Some(higher)
+            }
+            Some(_) => bracket.next(NARROW),
+        };
+    }
+    let mut rate = bracket.failed().unwrap_or(climb);
     while loss.is_none() && limit.is_none() {
         rate *= GROWTH;
         let done = storm(rate, STORM_S)?;
@@ -155,13 +166,13 @@ fn sustained(settings: &Settings, report: &mut Report) -> Result<()> {
             limit.unwrap_or_default()
         ),
     });
-    let best = best.unwrap_or_default();
+    let best = bracket.best();
     report.figures.push(Figure {
         what: "records/s from kernel to verdict, none lost and no queue growing".to_owned(),
         value: best,
         unit: "records/s",
         low: best,
-        high: above.max(best),
+        high: bracket.failed().unwrap_or(best),
         runs: storms,
         target: Target::AtLeast(5000.0),
     });
