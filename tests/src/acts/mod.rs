@@ -13,6 +13,7 @@ pub mod race;
 pub mod ring;
 pub mod security;
 pub mod syscalls;
+pub mod threads;
 
 use std::sync::OnceLock;
 

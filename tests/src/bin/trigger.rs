@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use ravn_tests::acts::{
     BEGAN, Done, door, file, namespace, network, other, process, race, ring, security, syscalls,
+    threads,
 };
 
 const USAGE: &str = "usage: trigger ACT [ARGUMENT…]
@@ -24,7 +25,8 @@ const USAGE: &str = "usage: trigger ACT [ARGUMENT…]
   unshare   unshare-creds   clone   setns   setns-process   pivot-root FOLDER
   map-wx   write-then-execute   patched-file PATH   keyctl   kexec PATH   perf-event
   userfaultfd   compat   io-uring   ring-openat PATH   ring-unlinkat PATH   ring-connect PORT
-  crowd COUNT   syscalls SEED CALLS THREADS   storm FOLDER COUNT PER_SECOND   fence";
+  crowd COUNT   syscalls SEED CALLS THREADS   hopping-syscalls SEED CALLS THREADS
+  short-threads SEED CALLS THREADS   storm FOLDER COUNT PER_SECOND   fence";
 
 fn act(args: &[String]) -> Result<Done> {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -106,6 +108,8 @@ fn act(args: &[String]) -> Result<Done> {
         ["module"] => security::module(),
         ["bpf"] => security::bpf(),
         ["syscalls", seed, calls, threads] => syscalls::run(seed, calls, threads),
+        ["hopping-syscalls", seed, calls, threads] => threads::hopping(seed, calls, threads),
+        ["short-threads", seed, calls, threads] => threads::short(seed, calls, threads),
         ["storm", folder, count, rate] => syscalls::storm(folder, count, rate),
         ["crowd", count] => syscalls::crowd(count),
         ["fence"] => syscalls::fence(),

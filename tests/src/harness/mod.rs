@@ -1,5 +1,6 @@
 //! A private little world per test: Redis, cgroup, configuration, daemons.
 
+pub mod bpf;
 pub mod cgroup;
 pub mod daemon;
 pub mod events;

@@ -134,6 +134,14 @@ impl Sandbox {
         self.write_toml("collector", &own, more)
     }
 
+    /// The same without narrowing it: for benches, which measure the whole host's sensor.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_collector_toml_for_host(&self, more: &str) -> Result<PathBuf> {
+        self.write_toml("collector", "", more)
+    }
+
     /// Writes analyzer.toml anew: `top` (keys before any table), then this sandbox's Redis.
     ///
     /// # Errors
