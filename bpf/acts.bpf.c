@@ -202,7 +202,7 @@ static __noinline int act__exec_memory(struct cpu_state *s, struct task_struct *
 	if (mapping.dentry) {
 		record->pointers[0] = mapping.dentry;
 		record->pointers[1] = mapping.mount;
-		out->first_len = append__path_pointed(sizeof(*out));
+		out->first_len = append__path_pointed(sizeof(*out), PLACE_CPU);
 	}
 	/* An address is no error. */
 	if (fresh && address != call->args[0])

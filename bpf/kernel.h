@@ -475,6 +475,8 @@ struct bpf_iter__task {
 #define TMPFS_MAGIC 0x01021994
 #define PIDTYPE_SID 3
 #define TS_COMPAT 2
+/* arch/arm64/include/asm/thread_info.h */
+#define TIF_32BIT (1 << 22)
 #define EPERM 1
 #define ENOENT 2
 #define ESRCH 3

@@ -24,7 +24,11 @@
 #define WORD_DEFINE 0x8040
 #define WORD_TIME 0x8080
 #define NR_OTHER 2047
+#if defined(__TARGET_ARCH_arm64)
+#define NR_RT_SIGRETURN 139
+#else
 #define NR_RT_SIGRETURN 15
+#endif
 #define X32_BIT 0x40000000u
 #define WORD_X32 (1 << 13)
 #define WORD_COMPAT (1 << 14)

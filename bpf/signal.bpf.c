@@ -15,6 +15,13 @@ static __always_inline bool call__signals(__u32 nr, bool compat)
 		return nr == 37 || nr == 178 || nr == 238 || nr == 270 || nr == 335 || nr == 424;
 	return nr == 62 || nr == 129 || nr == 200 || nr == 234 || nr == 297 || nr == 424;
 }
+#elif defined(__TARGET_ARCH_arm64)
+static __always_inline bool call__signals(__u32 nr, bool compat)
+{
+	if (compat)
+		return nr == 37 || nr == 178 || nr == 238 || nr == 268 || nr == 363 || nr == 424;
+	return nr == 129 || nr == 138 || nr == 130 || nr == 131 || nr == 240 || nr == 424;
+}
 #endif
 
 /*
@@ -36,9 +43,12 @@ int BPF_PROG(handle__signal_generate, int signal, struct kernel_siginfo *info, s
 #if defined(__TARGET_ARCH_x86)
 	nr = ((struct pt_regs *)bpf_task_pt_regs(task))->orig_ax;
 	compat = task->thread_info.status & TS_COMPAT;
+#elif defined(__TARGET_ARCH_arm64)
+	nr = ((struct pt_regs *)bpf_task_pt_regs(task))->syscallno;
+	compat = task->thread_info.flags & TIF_32BIT;
+#endif
 	if (!call__signals(nr, compat))
 		return 0;
-#endif
 	if (task->cred->uid.val == target->real_cred->uid.val && !task__sensor(target))
 		return 0;
 	if (!s)

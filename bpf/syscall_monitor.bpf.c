@@ -72,6 +72,11 @@ static __always_inline void call__load(struct call *call, struct pt_regs *regs, 
 		call->args[4] = regs->r8;
 		call->args[5] = regs->r9;
 	}
+#elif defined(__TARGET_ARCH_arm64)
+	/* x0 holds the result by now. */
+	call->args[0] = compat ? (__u32)regs->orig_x0 : regs->orig_x0;
+	for (int i = 1; i < 6; i++)
+		call->args[i] = compat ? (__u32)regs->regs[i] : regs->regs[i];
 #endif
 	call->args[ARG_CWD] = (__u32)AT_FDCWD;
 	call->args[ARG_NONE] = 0;
@@ -96,25 +101,31 @@ static __always_inline int dispatch(struct task_struct *task, struct call *call,
  * tables, the first is not. */
 static __always_inline bool call__matters(struct pt_regs *regs, __s64 ret, __u32 action, bool compat)
 {
-	__u32 family, type;
+	__u64 first, second, third;
 
 	if (action < ACT_SELDOM || action > ACT_SELDOM_LAST)
 		return true;
 #if defined(__TARGET_ARCH_x86)
+	first = compat ? regs->bx : regs->di;
+	second = compat ? regs->cx : regs->si;
+	third = regs->dx;
+#elif defined(__TARGET_ARCH_arm64)
+	first = regs->orig_x0;
+	second = regs->regs[1];
+	third = regs->regs[2];
+#endif
 	switch (action) {
 	case ACT_WRITE:
 	case ACT_WRITEV:
 		return ret >= QUESTION_LEAST && ret <= QUESTION_MOST;
 	case ACT_MMAP:
-		return (regs->dx & (PROT_WRITE | PROT_EXEC)) == (PROT_WRITE | PROT_EXEC);
+		return (third & (PROT_WRITE | PROT_EXEC)) == (PROT_WRITE | PROT_EXEC);
 	case ACT_MPROTECT:
-		return regs->dx & PROT_EXEC;
+		return third & PROT_EXEC;
 	case ACT_SOCKET:
-		family = compat ? regs->bx : regs->di;
-		type = (compat ? regs->cx : regs->si) & SOCK_TYPE_MASK;
-		return family == AF_PACKET || (type == SOCK_RAW && (family == AF_INET || family == AF_INET6));
+		return (__u32)first == AF_PACKET || ((second & SOCK_TYPE_MASK) == SOCK_RAW &&
+						     ((__u32)first == AF_INET || (__u32)first == AF_INET6));
 	}
-#endif
 	return true;
 }
 
@@ -124,7 +135,7 @@ static __always_inline bool task__compat(__u64 task)
 	/* cs does not tell: `int 0x80` comes from 64-bit code too. */
 	return bpf_core_cast((void *)task, struct task_struct)->thread_info.status & TS_COMPAT;
 #else
-	return false;
+	return bpf_core_cast((void *)task, struct task_struct)->thread_info.flags & TIF_32BIT;
 #endif
 }
 
@@ -365,16 +376,19 @@ static __always_inline void sequence__append_exit(struct cpu_state *s, struct ta
 {
 #if defined(__TARGET_ARCH_x86)
 	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
-	__u32 nr = regs->orig_ax;
+	__u32 nr = regs->orig_ax, all = 231, one = 60, compat_all = 252;
+#elif defined(__TARGET_ARCH_arm64)
+	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
+	__u32 nr = regs->syscallno, all = 94, one = 93, compat_all = 248;
+#endif
 	bool compat = task__compat((__u64)task);
 
-	if (compat ? nr != 1 && nr != 252 : nr != 60 && nr != 231)
+	if (compat ? nr != 1 && nr != compat_all : nr != one && nr != all)
 		return;
 	*(volatile __u64 *)&s->scratch_key = (__u64)regs;
 	if (s->key == s->scratch_key || sequence__define(s, *(volatile __u64 *)&s->scratch_key,
 							 slot__index(*(volatile __u64 *)&s->scratch_key)))
 		sequence__append(s, nr | (compat ? WORD_COMPAT : 0));
-#endif
 }
 
 /* In do_exit, for every thread, after `signal->live` went down: zero means that the

@@ -8,8 +8,8 @@
 mod board;
 mod bounded;
 mod builtin;
-mod cgroups;
 mod category;
+mod cgroups;
 mod desk;
 mod facts;
 mod hash;

@@ -16,9 +16,7 @@ mod plain;
 
 use header::Header;
 pub use header::sample_bytes;
-use plain::{
-    bpf, cgroup, chunk, close, creds, dns, exit, fork, memfd, mount, raw_socket, socket,
-};
+use plain::{bpf, cgroup, chunk, close, creds, dns, exit, fork, memfd, mount, raw_socket, socket};
 
 use crate::cursor::Cursor;
 use crate::path;
