@@ -64,7 +64,10 @@ impl Ledger {
     /// # Errors
     /// A field that this version did not write; nothing of it is used then.
     pub fn restore(&mut self, field: &str, value: &[u8]) -> Result<(), CheckpointError> {
-        self.fresh = false;
+        if std::mem::take(&mut self.fresh) {
+            // What was lost before belongs to the minute that the checkpoint tells of, if any.
+            self.window = Window::default();
+        }
         let damaged = |cause: &str| CheckpointError {
             field: ravn_shared::text::escape(field.as_bytes()),
             cause: cause.to_owned(),
