@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use ravn_tests::harness::haul::Haul;
-use ravn_tests::harness::pins::{is_drained, program_exists};
+use ravn_tests::harness::pins::{positions, program_exists};
 use ravn_tests::harness::programs::program;
 use ravn_tests::harness::skip::{Need, can_run};
 use ravn_tests::harness::{Sandbox, sandbox::PATIENCE, wait_until};
@@ -126,7 +126,8 @@ fn what_was_in_a_killed_collectors_memory_is_a_gap() {
     let gone = sandbox.trigger(&["bind"]).unwrap();
     let ring = sandbox.pins.load().unwrap().join("network_events");
     wait_until(PATIENCE, "an empty ring", || {
-        Ok(is_drained(&ring)?.then_some(()))
+        let (read, written) = positions(&ring)?;
+        Ok((read == written).then_some(()))
     })
     .unwrap();
     sandbox.collector.as_mut().unwrap().kill().unwrap();
