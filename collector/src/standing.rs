@@ -2,6 +2,7 @@
 //! it, or loaded without pins where nothing can be pinned.
 
 use std::io;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use libbpf_rs::MapHandle;
@@ -72,29 +73,10 @@ impl Standing {
             None => Meta::map()?,
         };
         let mut active = Meta::read(&meta)?;
-        let mut programs = None;
-        for left in pins.iter().flat_map(Pins::left).flatten() {
-            let own = left.load_id == active.active_load;
-            let attached = if own { active.hooks } else { 0 };
-            if !left.readable {
-                tracing::warn!(
-                    "{} is of a version whose records this one cannot read; what waits in its rings is lost",
-                    left.folder.display()
-                );
-                continue;
-            }
-            match Programs::pinned(&left.folder, left.load_id, attached, &mut found.missing) {
-                Ok(load) if own => programs = Some(load),
-                Ok(load) => found.earlier.push(load),
-                Err(error) if own => found.missing.push(format!("{error:#}")),
-                Err(error) => tracing::info!("an unfinished load is removed: {error:#}"),
-            }
-        }
-        if active.active_load != 0 && programs.is_none() && found.missing.is_empty() {
-            let load_id = active.active_load;
-            let words = format!("the load {load_id:016x} that the map meta names is not pinned");
-            found.missing.push(words);
-        }
+        let (programs, hopeless) = match &pins {
+            Some(pins) => survey(pins, &active, &mut found)?,
+            None => (None, Vec::new()),
+        };
         let same = active.digest == DIGEST && found.missing.is_empty();
         found.taken_over = same
             && programs
@@ -116,6 +98,12 @@ impl Standing {
         programs.flush_all();
         found.earlier.iter().for_each(Programs::flush_all);
         let inventory = inventory(pins.as_ref(), programs.load_id)?;
+        for (pins, folder) in pins
+            .iter()
+            .flat_map(|pins| hopeless.iter().map(move |it| (pins, it)))
+        {
+            pins.remove(folder)?;
+        }
         let standing = Self {
             programs,
             settings,
@@ -127,7 +115,6 @@ impl Standing {
             inventory,
             meta,
         };
-        standing.remove_unreadable()?;
         Ok((standing, found))
     }
 
@@ -233,18 +220,49 @@ impl Standing {
         self.inventory = Inventory::default();
         self.pins.take().map_or(Ok(()), Pins::remove_all)
     }
+}
 
-    fn remove_unreadable(&self) -> Result<()> {
-        let Some(pins) = &self.pins else {
-            return Ok(());
-        };
-        for left in pins.left()? {
-            if !left.readable {
-                pins.remove(&left.folder)?;
+/// Opens what is pinned: gives the active load, if it is there and can be read, and the folders
+/// of loads of which nothing can be had.
+fn survey(
+    pins: &Pins,
+    active: &Meta,
+    found: &mut Found,
+) -> Result<(Option<Programs>, Vec<PathBuf>)> {
+    let (mut programs, mut hopeless) = (None, Vec::new());
+    let mut active_is_there = active.active_load == 0;
+    for left in pins.left()? {
+        let own = left.load_id == active.active_load;
+        active_is_there |= own;
+        if !left.readable {
+            tracing::warn!(
+                "{} is of a version whose records this one cannot read; what waits in its rings is lost",
+                left.folder.display()
+            );
+            hopeless.push(left.folder);
+            continue;
+        }
+        let attached = if own { active.hooks } else { 0 };
+        match Programs::pinned(&left.folder, left.load_id, attached, &mut found.missing) {
+            Ok(load) if own => programs = Some(load),
+            Ok(load) => found.earlier.push(load),
+            Err(error) => {
+                if own {
+                    found.missing.push(format!("{error:#}"));
+                } else {
+                    tracing::info!("an unfinished load is removed: {error:#}");
+                }
+                hopeless.push(left.folder);
             }
         }
-        Ok(())
     }
+    if !active_is_there {
+        found.missing.push(format!(
+            "the load {:016x} that the map meta names is not pinned",
+            active.active_load
+        ));
+    }
+    Ok((programs, hopeless))
 }
 
 fn hold(config: &Config) -> Result<Option<Pins>> {

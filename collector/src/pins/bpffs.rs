@@ -24,13 +24,13 @@ pub fn prepare(place: &Path) -> Result<()> {
         .ancestors()
         .find(|above| above.exists())
         .context("not an absolute path")?;
-    if !is_bpffs(base)? {
-        if !place.starts_with(USUAL) || !mount() || !is_bpffs(Path::new(USUAL))? {
-            bail!(
-                "{} is not on a file system of type bpf; run: mount -t bpf bpf {USUAL}",
-                place.display()
-            );
-        }
+    let here =
+        is_bpffs(base)? || place.starts_with(USUAL) && mount() && is_bpffs(Path::new(USUAL))?;
+    if !here {
+        bail!(
+            "{} is not on a file system of type bpf; run: mount -t bpf bpf {USUAL}",
+            place.display()
+        );
     }
     DirBuilder::new()
         .recursive(true)

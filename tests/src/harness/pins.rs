@@ -174,11 +174,11 @@ pub fn value_size(path: &Path) -> Result<usize> {
         .context("no value_size")
 }
 
-/// Whether a reader has taken all that the ring buffer at `path` holds.
+/// How far the ring buffer at `path` was read and written, bytes since it was made.
 ///
 /// # Errors
 /// When it cannot be mapped.
-pub fn is_drained(path: &Path) -> Result<bool> {
+pub fn positions(path: &Path) -> Result<(u64, u64)> {
     let map = open(path)?;
     // SAFETY: sysconf has no preconditions.
     let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) })?;
@@ -197,17 +197,17 @@ pub fn is_drained(path: &Path) -> Result<bool> {
     if pages == libc::MAP_FAILED {
         return Err(std::io::Error::last_os_error()).context("map a ring buffer");
     }
-    let positions = pages.cast::<u64>();
+    let words = pages.cast::<u64>();
     // SAFETY: both words lie in the two pages; volatile, as others write them.
-    let (read, written) = unsafe {
+    let positions = unsafe {
         (
-            positions.read_volatile(),
-            positions.add(page / size_of::<u64>()).read_volatile(),
+            words.read_volatile(),
+            words.add(page / size_of::<u64>()).read_volatile(),
         )
     };
     // SAFETY: the mapping is ours, and nothing points into it any more.
     unsafe { libc::munmap(pages, 2 * page) };
-    Ok(read == written)
+    Ok(positions)
 }
 
 /// Whether a program with that id is loaded.
