@@ -86,8 +86,8 @@ MONITOR bool creds__exchange(struct task_struct *task, struct ravn_ids *before)
 	return was_known;
 }
 
-/* Credentials that may have changed. A call of the setuid and setgid families is reported
- * whatever came of it; others (unshare, setns) when something is different now. */
+/* Credentials that may have changed. A call that is made to change them is reported whatever
+ * came of it; others when something is known to be different now. */
 MONITOR int security__creds(struct call *call, bool always)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
@@ -101,8 +101,8 @@ MONITOR int security__creds(struct call *call, bool always)
 		return 0;
 	known = creds__exchange(task, &before);
 	creds__read(task->cred, &after);
-	if (!always && known && before.user_ns == after.user_ns &&
-	    before.cap_effective == after.cap_effective)
+	if (!always &&
+	    (!known || (before.user_ns == after.user_ns && before.cap_effective == after.cap_effective)))
 		return 0;
 	record = record__begin(s, task, KIND_CREDS, STREAM_SECURITY);
 	if (!record)
@@ -258,7 +258,10 @@ int security__sys_exit(struct call *call, __u32 action)
 	case ACT_UNSHARE:
 	case ACT_SETNS:
 		act__sys_exit(call, action);
-		return call->ret == 0 ? security__creds(call, false) : 0;
+		/* Of a process older than the sensor nobody knows whether setns changed them. */
+		return call->ret == 0
+			       ? security__creds(call, action == ACT_UNSHARE && call->args[0] & CLONE_NEWUSER)
+			       : 0;
 	}
 	return act__sys_exit(call, action);
 }

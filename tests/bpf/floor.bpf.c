@@ -16,9 +16,6 @@ struct {
 	__type(value, __u64);
 } calls SEC(".maps");
 
-/* Left by own_start. */
-__u64 start_ns;
-
 /* The same hook as the sensor's one program on the syscall path. */
 SEC("tp_btf/sys_exit")
 int BPF_PROG(count__sys_exit, struct pt_regs *regs, long ret)
@@ -28,16 +25,5 @@ int BPF_PROG(count__sys_exit, struct pt_regs *regs, long ret)
 
 	if (count)
 		(*count)++;
-	return 0;
-}
-
-/* Run by the bench itself: its process' start as the kernel knows it, to the nanosecond;
- * /proc has it in ticks. */
-SEC("raw_tp/sys_exit")
-int own_start(void *ctx)
-{
-	struct task_struct *task = bpf_get_current_task_btf();
-
-	start_ns = task->group_leader->start_boottime;
 	return 0;
 }

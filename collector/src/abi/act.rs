@@ -48,7 +48,6 @@ impl<'a> Fixed<'a> {
 
 #[expect(
     clippy::cast_possible_truncation,
-    clippy::cast_possible_wrap,
     reason = "the program widened what the kernel has in 32 bits or less"
 )]
 impl Decoder {
@@ -157,7 +156,6 @@ const OP_CONNECT: u8 = 16;
 
 #[expect(
     clippy::cast_possible_truncation,
-    clippy::cast_possible_wrap,
     reason = "the program widened what the kernel has in 32 bits or less"
 )]
 fn operation<'a>(numbers: [u64; 3], first: &'a [u8], second: &'a [u8]) -> IoUringOp<'a> {

@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 use anyhow::{Context, Result};
 use libbpf_rs::query::ProgInfoIter;
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
-use libbpf_rs::{Link, MapCore, MapFlags, OpenObject, ProgramInput, ProgramType};
+use libbpf_rs::{Link, MapCore, MapFlags, OpenObject, ProgramType};
 
 use super::skeleton::{FloorSkel, FloorSkelBuilder};
 
@@ -64,19 +64,6 @@ impl Floor {
             .iter()
             .filter_map(|bytes| bytes.first_chunk().copied().map(u64::from_ne_bytes))
             .sum())
-    }
-
-    /// Start of this very process, nanoseconds of CLOCK_BOOTTIME, as the kernel knows it.
-    ///
-    /// # Errors
-    /// When the program cannot be run.
-    pub fn own_start_ns(&self) -> Result<u64> {
-        self.skel
-            .progs
-            .own_start
-            .test_run(ProgramInput::default())?;
-        let data = self.skel.maps.bss_data.as_deref();
-        Ok(data.context("the floor object has no variables")?.start_ns)
     }
 }
 

@@ -6,19 +6,18 @@
 //! programs up can drift from it. The price is a second per switch, which only makes pairs
 //! longer.
 
+use std::fs;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use libbpf_rs::{MapCore, MapFlags, MapHandle};
-
 use super::floor;
 use crate::harness::bpf::ids_of;
 use crate::harness::programs::program;
 use crate::harness::{Sandbox, wait_until};
+use anyhow::{Context, Result, bail};
 
 /// The kernel frees programs within this after the collector's end, if it is not busy…
 const SOON: Duration = Duration::from_millis(300);
@@ -43,9 +42,44 @@ impl Sensor {
     pub fn new(more: &str) -> Result<Self> {
         let sandbox = Sandbox::new()?;
         sandbox.write_collector_toml_for_host(more)?;
-        Ok(Self {
+        let sensor = Self {
             sandbox,
             programs: Vec::new(),
+        };
+        sensor.filter("read_files = []\nread_names = []\n")?;
+        Ok(sensor)
+    }
+
+    /// Sets `[filter]` for the next start; no process has a budget: storms are meant.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn filter(&self, keys: &str) -> Result<()> {
+        let folder = self.sandbox.folder().join("collector.toml.d");
+        fs::create_dir_all(&folder)?;
+        fs::write(
+            folder.join("bench.toml"),
+            format!("[filter]\nbudget = 0\n{keys}"),
+        )?;
+        Ok(())
+    }
+
+    /// The same for the collector that runs.
+    ///
+    /// # Errors
+    /// When it does not apply it in time.
+    pub fn reload(&mut self, keys: &str) -> Result<()> {
+        self.filter(keys)?;
+        let collector = self.sandbox.collector.as_mut();
+        let collector = collector.context("the sensor is off")?;
+        let applied = |log: &str| {
+            log.matches("the filter of the configuration applies")
+                .count()
+        };
+        let before = applied(&collector.log());
+        collector.signal(libc::SIGHUP)?;
+        wait_until(GONE, "the filter to apply", || {
+            Ok((applied(&collector.log()) > before).then_some(()))
         })
     }
 
@@ -130,28 +164,6 @@ impl Sensor {
                 others.join(", ")
             )
         })
-    }
-
-    /// Leaves this bench's own process out of sequences, or takes it in again; false when this
-    /// collector has no such map.
-    ///
-    /// # Errors
-    /// When the map refuses.
-    pub fn exclude(&self, start_ns: u64, excluded: bool) -> Result<bool> {
-        for id in ids_of(self.pid()?, "map_id:")? {
-            let map = MapHandle::from_map_id(id)?;
-            if map.name() != "excluded" || map.key_size() != 4 || map.value_size() != 8 {
-                continue;
-            }
-            let tgid = std::process::id().to_ne_bytes();
-            if excluded {
-                map.update(&tgid, &start_ns.to_ne_bytes(), MapFlags::ANY)?;
-            } else {
-                map.delete(&tgid)?;
-            }
-            return Ok(true);
-        }
-        Ok(false)
     }
 }
 

@@ -139,7 +139,7 @@ impl Sandbox {
     /// # Errors
     /// When it cannot be written.
     pub fn write_collector_toml_for_host(&self, more: &str) -> Result<PathBuf> {
-        self.write_toml("collector", "", more)
+        self.write_toml("collector", &self.pins.table(), more)
     }
 
     /// Writes analyzer.toml anew: `top` (keys before any table), then this sandbox's Redis.
