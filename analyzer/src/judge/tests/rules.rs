@@ -654,6 +654,16 @@ const CASES: &[Case] = &[
         let dpkg = h.run(shell, "/usr/bin/dpkg", "dpkg -r ravn");
         h.unlink(dpkg, "/usr/bin/ravn-collector");
     }),
+    attack("sensor-tampering", "a map overwritten", |h| {
+        let collector = h.daemon("/usr/bin/ravn-collector", 0);
+        h.tampering(collector, "map", "the map settings");
+        assert_eq!(h.level(), Level::High);
+    }),
+    healthy("sensor-tampering", "what a proof of life does", |h| {
+        let collector = h.daemon("/usr/bin/ravn-collector", 0);
+        h.write(collector, "memfd:ravn-proof-0000000000000001");
+        h.bpf(collector);
+    }),
     attack("kernel-helpers", "core_pattern from a container", |h| {
         let shim = h.run(1, "/usr/bin/containerd-shim-runc-v2", "shim");
         let sh = h.run(shim, "/usr/bin/dash", "sh");
