@@ -66,6 +66,8 @@ MONITOR struct scratch *scratch__current(void);
 MONITOR struct scratch *scratch__of(__u32 place);
 MONITOR bool kind__left_out(struct task_struct *task, __u32 kind);
 MONITOR bool budget__spent(struct task_struct *task, __u32 kind, __u64 time_ns);
+/* Whether this is the collector's thread whose acts prove that the rings live. */
+MONITOR bool task__prover(struct task_struct *task);
 /* Whether this load records: an earlier one may be attached still. */
 MONITOR bool load__active(void);
 MONITOR bool cgroup__wanted(struct cgroup *cgroup);

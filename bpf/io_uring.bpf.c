@@ -49,20 +49,14 @@ static __noinline __u32 append__name(struct scratch *record, __u32 at, struct fi
 	return read > 0 ? read - 1 : 0;
 }
 
-/* The address of a connect: the kernel's copy of it (since 6.10 it makes one that early), else
- * what the caller's memory holds. */
+/* The address of a connect, from the caller's memory: where the kernel's own copy lies at this
+ * time differs between versions, and what is read beside it is another request's. */
 static __noinline __u32 append__address(struct scratch *record, __u32 at, struct io_kiocb *request)
 {
-	void *copy = request->async_data, *command = request;
+	void *command = request;
 
 	if (!record || at >= SCRATCH_BYTES)
 		return 0;
-	if (copy && bpf_core_field_exists(((struct io_async_msghdr *)0)->addr)) {
-		copy += bpf_core_field_offset(struct io_async_msghdr, addr);
-		if (!bpf_probe_read_kernel(record->body + INSIDE(at), ADDRESS_BYTES, copy) &&
-		    record->body[INSIDE(at)])
-			return ADDRESS_BYTES;
-	}
 	if (bpf_probe_read_user(record->body + INSIDE(at), ADDRESS_BYTES,
 				bpf_core_cast(command, struct io_connect)->addr))
 		return 0;

@@ -362,7 +362,6 @@ struct io_kiocb {
 	__u8 opcode;
 	__u64 flags;
 	struct io_cqe cqe;
-	void *async_data;
 };
 
 struct io_open {
@@ -392,13 +391,6 @@ struct io_link {
 
 struct io_connect {
 	struct sockaddr *addr;
-};
-
-/* Since 6.10 of a connect too. */
-struct io_async_msghdr {
-	struct sockaddr_storage {
-		__u16 ss_family;
-	} addr;
 };
 
 struct io_socket {

@@ -133,6 +133,14 @@ MONITOR bool load__active(void)
 	return shared && shared->active_load == load_id;
 }
 
+MONITOR bool task__prover(struct task_struct *task)
+{
+	__u32 zero = 0;
+	struct ravn_settings *set = bpf_map_lookup_elem(&settings, &zero);
+
+	return set && task->pid == set->prover;
+}
+
 MONITOR bool cgroup__wanted(struct cgroup *cgroup)
 {
 	return wanted(cgroup, 0);

@@ -172,7 +172,7 @@ mod tests {
                 &fates,
                 &Scope {
                     narrowed: true,
-                    unpinned: false
+                    ..Scope::default()
                 }
             )["exec"],
             Coverage::Degraded(_)

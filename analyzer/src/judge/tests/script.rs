@@ -398,6 +398,16 @@ impl Host {
         );
     }
 
+    pub fn tampering(&mut self, pid: u32, what: &str, detail: &str) {
+        self.event(
+            pid,
+            Event::Tampering(ravn_shared::event::Tampering {
+                what: what.as_bytes(),
+                detail: detail.as_bytes(),
+            }),
+        );
+    }
+
     pub fn mount(&mut self, pid: u32, source: &str, target: &str, fstype: &str) {
         self.event(
             pid,
