@@ -98,4 +98,14 @@ pub const CASES: &[Case] = &[
         let handler = h.run(app, "/opt/app/app", "app --crash-handler");
         h.ptrace(handler, 16, app);
     }),
+    attack("sensor-tampering", "a map overwritten", |h| {
+        let collector = h.daemon("/usr/bin/ravn-collector", 0);
+        h.tampering(collector, "map", "the map settings");
+        assert_eq!(h.level(), Level::High);
+    }),
+    healthy("sensor-tampering", "what a proof of life does", |h| {
+        let collector = h.daemon("/usr/bin/ravn-collector", 0);
+        h.write(collector, "memfd:ravn-proof-0000000000000001");
+        h.bpf(collector);
+    }),
 ];
