@@ -411,6 +411,7 @@ struct cpu_state {
 	__u64 key;
 	__u64 task;
 	__u64 skip;
+	__u64 skip_task;
 	__u64 scratch_key;
 	__u64 first_n;
 	__u64 opened_jiffies;
@@ -428,7 +429,7 @@ struct cpu_state {
 	struct ravn_chunk chunk;
 	__u8 words[CHUNK_BYTES + CHUNK_SLACK];
 };
-ABI_SIZE(cpu_state, 72 + 40 + 160 + 128 + 2048 + 96 + 8 + 4160);
+ABI_SIZE(cpu_state, 80 + 40 + 160 + 128 + 2048 + 96 + 8 + 4160);
 
 /* What a restart or a SIGHUP may change: the map settings, one element, written by the
  * collector alone. */

@@ -7,7 +7,7 @@
 #ifndef RAVN_CALLS_H
 #define RAVN_CALLS_H
 
-#define CALLS 512
+#define CALLS 1024
 #define ACT_NEW 0x80
 #define ACT_EVENT 0x7f
 

@@ -70,6 +70,7 @@ static const volatile __u8 actions[CALLS] = {
 	[288] = ACT_ACCEPT, /* accept4 */
 	[292] = ACT_DUP,    /* dup3 */
 	[298] = ACT_PERF_EVENT_OPEN,
+	[304] = ACT_OPENAT, /* open_by_handle_at: its third argument is the flags too */
 	[307] = ACT_SENDMMSG,
 	[308] = ACT_SETNS,
 	[310] = ACT_VM_READ,  /* process_vm_readv */
@@ -89,6 +90,12 @@ static const volatile __u8 actions[CALLS] = {
 	[452] = ACT_FCHMODAT, /* fchmodat2 */
 	[463] = ACT_SETXATTRAT,
 	[466] = ACT_REMOVEXATTRAT,
+	/* x32 only */
+	[520] = ACT_NEW, /* execve */
+	[521] = ACT_PTRACE,
+	[539] = ACT_VM_READ,  /* process_vm_readv */
+	[540] = ACT_VM_WRITE, /* process_vm_writev */
+	[545] = ACT_NEW,      /* execveat */
 };
 
 /* arch/x86/entry/syscalls/syscall_32.tbl. Its sendmsg, sendmmsg and writev have structures of
@@ -172,6 +179,7 @@ static const volatile __u8 compat_actions[CALLS] = {
 	[346] = ACT_SETNS,
 	[347] = ACT_VM_READ,
 	[348] = ACT_VM_WRITE,
+	[342] = ACT_OPENAT, /* open_by_handle_at */
 	[350] = ACT_FINIT_MODULE,
 	[353] = ACT_RENAMEAT2,
 	[356] = ACT_MEMFD,

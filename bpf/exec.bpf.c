@@ -214,20 +214,20 @@ MONITOR int exec__fill(struct scratch *record, struct task_struct *task, struct 
 
 /*
  * Every process that is there, once, when the collector reads the iterator: what runs since
- * before the hooks were attached. May sleep (5.18), for another process' arguments are read
- * as it would fault them in itself.
+ * before the hooks were attached. Without the arguments: they lie in the process' own memory,
+ * and whoever backs that (FUSE, userfaultfd) could keep a sleeping reader for ever.
  */
-SEC("iter.s/task")
+SEC("iter/task")
 int iterate__processes(struct bpf_iter__task *ctx)
 {
 	struct scratch *record = scratch__of(PLACE_ITERATOR);
 	struct task_struct *task = ctx->task;
 	struct ravn_exec *exec;
 	struct mm_struct *mm;
-	__u32 at, bytes;
 	__u64 all;
 
-	if (!record || !task || task->pid != task->tgid || !task__wanted(task))
+	/* Threads, and the dead whose end was told to nobody. */
+	if (!record || !task || task->pid != task->tgid || !task->signal->live.counter || !task__wanted(task))
 		return 0;
 	record->hdr.n = 0;
 	record->hdr.first_n = 0;
@@ -236,20 +236,10 @@ int iterate__processes(struct bpf_iter__task *ctx)
 	header__of(&record->hdr, task, KIND_PROCESS);
 	exec = (struct ravn_exec *)record->body;
 	mm = task->mm;
-	at = process__fill(exec, task, mm ? mm->exe_file : NULL, PLACE_ITERATOR);
-	if (mm) {
-		exec->argv_bytes = mm->arg_end - mm->arg_start;
-		bytes = argv__bytes(mm);
-		if (at < SCRATCH_BYTES && bytes) {
-			if (bpf_copy_from_user_task(record->body + INSIDE(at), bytes, (void *)mm->arg_start,
-						    task, 0))
-				exec->flags |= EXEC_ARGV_UNREADABLE;
-			else
-				exec->argv_len = bytes;
-		}
-	}
 	/* 64 bits wide: of 32, clang compares a copy, and the verifier misses the check. */
-	all = sizeof(record->hdr) + at + (exec->argv_len & LEN_MASK);
+	all = sizeof(record->hdr) + process__fill(exec, task, mm ? mm->exe_file : NULL, PLACE_ITERATOR);
+	if (mm)
+		exec->argv_bytes = mm->arg_end - mm->arg_start;
 	barrier_var(all);
 	if (all > sizeof(record->hdr) + sizeof(record->body))
 		return 0;

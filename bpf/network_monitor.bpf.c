@@ -90,6 +90,11 @@ static __noinline int network__raw_socket(struct call *call)
 
 	if (!s || !call)
 		return 0;
+	/* Of a socketcall nobody has looked at it yet. */
+	if ((__u32)call->args[0] != AF_PACKET &&
+	    ((call->args[1] & SOCK_TYPE_MASK) != SOCK_RAW ||
+	     ((__u32)call->args[0] != AF_INET && (__u32)call->args[0] != AF_INET6)))
+		return 0;
 	record = record__begin(s, task, KIND_RAW_SOCKET, STREAM_NETWORK);
 	if (!record)
 		return 0;
@@ -109,8 +114,10 @@ static __noinline int network__raw_socket(struct call *call)
 static __always_inline __u32 call__unpack(struct call *call)
 {
 	__u32 number = call->args[0], args[6] = {};
+	/* As many words as the kernel itself reads: what lies behind may be no memory. */
+	__u32 words = number == SYS_LISTEN ? 2 : number == SYS_SENDTO ? 6 : number == SYS_ACCEPT4 ? 4 : 3;
 
-	if (bpf_probe_read_user(args, sizeof(args), (void *)call->args[1]))
+	if (bpf_probe_read_user(args, words * sizeof(args[0]), (void *)call->args[1]))
 		return 0;
 	for (__u32 at = 0; at < 6; at++)
 		call->args[at] = args[at];

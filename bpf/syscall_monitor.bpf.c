@@ -165,6 +165,13 @@ static __noinline int task__mixes(struct cpu_state *s, struct task_struct *task,
 	return security__submit(s, record, sizeof(*out));
 }
 
+/* What a number means in its table. An x32 call has a bit of its own above the number. */
+static __always_inline __u32 call__action(__u32 nr, bool compat)
+{
+	nr &= ~X32_BIT;
+	return nr < CALLS ? (compat ? compat_actions : actions)[nr & (CALLS - 1)] : 0;
+}
+
 /*
  * The one hook on the syscall path. Number, result and arguments are all there on
  * the way out, and what the kernel made of them (descriptors, sockets) can be read
@@ -185,17 +192,23 @@ int BPF_PROG(handle__sys_exit, struct pt_regs *regs, long ret)
 #else
 	nr = regs->syscallno;
 #endif
-	action = nr < CALLS ? actions[nr & (CALLS - 1)] : 0;
-	if (s->skip == key && !action)
-		return 0;
+	action = call__action(nr, false);
+	if (s->skip == key) {
+		compat = task__compat(s->skip_task);
+		if (compat)
+			action = call__action(nr, true);
+		if (!action)
+			return 0;
+	}
 	if (!cpu__enter(s, STREAM_SEQUENCE))
 		return 0;
 	if (s->skip == key) {
-		/* The sensor's own process, or one outside the cgroups that it is narrowed
-		 * to: no sequence, but its events are looked at, and clone and exec ask anew. */
+		/* The sensor's own process, or one that configuration leaves out: no sequence,
+		 * but its events are looked at, and clone and exec ask anew. */
 		run = action & ACT_NEW ? sequence__define(s, key, slot__index(*(volatile __u64 *)&s->skip))
 				       : false;
-		compat = false;
+		compat = task__compat(run ? s->task : s->skip_task);
+		action = call__action(nr, compat);
 	} else {
 		if (s->key != key) {
 			struct slot *slot;
@@ -207,12 +220,13 @@ int BPF_PROG(handle__sys_exit, struct pt_regs *regs, long ret)
 			index = slot__index(*(volatile __u64 *)&s->scratch_key);
 			slot = &s->slots[index & (SLOTS - 1)];
 			known = slot->regs == key && slot->generation == s->generation;
-			if (known && !slot->skip && task__compat(slot->task))
-				action = nr < CALLS ? compat_actions[nr & (CALLS - 1)] : 0;
+			if (known && task__compat(slot->task))
+				action = call__action(nr, true);
 			/* After clone and exec a known slot is defined anew all the same. */
 			if (known && !(action & ACT_NEW)) {
 				if (slot->skip) {
 					s->skip = key;
+					s->skip_task = slot->task;
 					run = false;
 				} else {
 					*WORD_AT(s, s->pos) = WORD_SWITCH | index;
@@ -223,12 +237,12 @@ int BPF_PROG(handle__sys_exit, struct pt_regs *regs, long ret)
 			} else {
 				run = sequence__define(s, key, index);
 			}
-			compat = run ? task__compat(s->task) : false;
-			action = nr < CALLS ? (compat ? compat_actions : actions)[nr & (CALLS - 1)] : 0;
+			compat = task__compat(run ? s->task : s->skip_task);
+			action = call__action(nr, compat);
 		} else {
 			compat = task__compat(s->task);
 			if (compat)
-				action = nr < CALLS ? compat_actions[nr & (CALLS - 1)] : 0;
+				action = call__action(nr, true);
 			if (action & ACT_NEW) {
 				*(volatile __u64 *)&s->scratch_key = key;
 				run = sequence__define(s, key,
@@ -245,7 +259,7 @@ int BPF_PROG(handle__sys_exit, struct pt_regs *regs, long ret)
 		struct call call;
 
 		s->hits[HOOK_SYS_EXIT]++;
-		call__load(&call, regs, ret, nr, compat);
+		call__load(&call, regs, ret, nr & ~X32_BIT, compat);
 		dispatch(bpf_get_current_task_btf(), &call, action);
 	}
 	if (run)
@@ -386,6 +400,9 @@ static __always_inline void sequence__append_exit(struct cpu_state *s, struct ta
 	if (compat ? nr != 1 && nr != compat_all : nr != one && nr != all)
 		return;
 	*(volatile __u64 *)&s->scratch_key = (__u64)regs;
+	/* Its image, by which it is left out, is given back already (before 6.16). */
+	if (s->skip == s->scratch_key)
+		return;
 	if (s->key == s->scratch_key || sequence__define(s, *(volatile __u64 *)&s->scratch_key,
 							 slot__index(*(volatile __u64 *)&s->scratch_key)))
 		sequence__append(s, nr | (compat ? WORD_COMPAT : 0));

@@ -276,6 +276,18 @@ impl Filter {
                  security cannot be switched off",
             ));
         }
+        let counts = [
+            ("filter.only_cgroups", self.only_cgroups.len(), 64),
+            ("filter.exclude_programs", self.exclude_programs.len(), 1024),
+            ("filter.exclude_cgroups", self.exclude_cgroups.len(), 1024),
+            ("filter.read_files", self.read_files.len(), 4096),
+            ("filter.read_names", self.read_names.len(), 256),
+        ];
+        // As many as the programs' maps take.
+        if let Some((key, count, most)) = counts.into_iter().find(|(_, count, most)| count > most) {
+            let value = format!("[{count} entries]");
+            return Err(out_of_range(key, value, &format!("give at most {most}")));
+        }
         let unfit = |name: &&String| !(1..=MOST_NAME).contains(&name.len()) || name.contains('/');
         if let Some(name) = self.read_names.iter().find(unfit) {
             return Err(out_of_range(

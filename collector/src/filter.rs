@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -29,15 +28,14 @@ pub struct Filter {
     cgroups: BTreeSet<[u8; 8]>,
     files: BTreeSet<[u8; 16]>,
     names: BTreeSet<[u8; 32]>,
+    /// What the configuration names and could not be looked up, and why.
+    missing: BTreeSet<String>,
 }
 
 impl Filter {
-    /// Looks up what the configuration names.
-    ///
-    /// # Errors
-    /// When a program or cgroup is not there: what is to be left out must be known. A sensitive
-    /// file may come later.
-    pub fn of(wanted: &Wanted) -> Result<Self> {
+    /// Looks up what the configuration names. What is not there is left out alone, and said when
+    /// the filter is written: a unit that stopped takes its cgroup along, and comes again.
+    pub fn of(wanted: &Wanted) -> Self {
         let mut filter = Self {
             budget: wanted.budget,
             ..Self::default()
@@ -49,22 +47,22 @@ impl Filter {
             }
         }
         for path in &wanted.exclude_programs {
-            filter
-                .programs
-                .insert(image(path).with_context(|| missing("exclude_programs", path))?);
+            match image(path) {
+                Ok(key) => filter.programs.insert(key),
+                Err(error) => filter.missed("exclude_programs", path, &error),
+            };
         }
         for path in &wanted.exclude_cgroups {
-            let metadata = fs::metadata(path).with_context(|| missing("exclude_cgroups", path))?;
-            filter.cgroups.insert(metadata.ino().to_ne_bytes());
+            match fs::metadata(path) {
+                Ok(metadata) => filter.cgroups.insert(metadata.ino().to_ne_bytes()),
+                Err(error) => filter.missed("exclude_cgroups", path, &error),
+            };
         }
         for path in &wanted.read_files {
             match image(path) {
-                Ok(key) => {
-                    filter.files.insert(key);
-                }
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(error).with_context(|| missing("read_files", path)),
-            }
+                Ok(key) => filter.files.insert(key),
+                Err(error) => filter.missed("read_files", path, &error),
+            };
         }
         for name in &wanted.read_names {
             let mut key = [0; MOST_NAME + 1];
@@ -73,14 +71,23 @@ impl Filter {
                 filter.names.insert(key);
             }
         }
-        Ok(filter)
+        filter
     }
 
-    /// Writes what is not in the maps yet, and takes out what no longer belongs there.
+    fn missed(&mut self, key: &str, path: &Path, error: &std::io::Error) -> bool {
+        let words = format!("filter.{key}: cannot look up {}: {error}", path.display());
+        self.missing.insert(words)
+    }
+
+    /// Writes what is not in the maps yet, takes out what no longer belongs there, and says what
+    /// could not be looked up.
     ///
     /// # Errors
     /// When a map refuses: it is full.
     pub fn write(&self, maps: &Maps) -> Result<()> {
+        for words in &self.missing {
+            tracing::warn!("{words}; it is looked up again every 5 s");
+        }
         sync(&maps.excluded_programs, &self.programs).context("filter.exclude_programs")?;
         sync(&maps.excluded_cgroups, &self.cgroups).context("filter.exclude_cgroups")?;
         sync(&maps.sensitive_files, &self.files).context("filter.read_files")?;
@@ -140,10 +147,6 @@ pub fn kind(name: &str) -> Option<Kind> {
         .filter(|kind| kind.class() != Class::Essential)
 }
 
-fn missing(key: &str, path: &Path) -> String {
-    format!("filter.{key}: cannot look up {}", path.display())
-}
-
 /// `struct ravn_image`. The kernel's own device number has 12 bits of major and 20 of minor
 /// (include/linux/kdev_t.h).
 fn image(path: &PathBuf) -> std::io::Result<[u8; 16]> {
@@ -195,7 +198,7 @@ mod tests {
             budget: 7,
             ..Wanted::default()
         };
-        let filter = Filter::of(&wanted).unwrap();
+        let filter = Filter::of(&wanted);
         assert_eq!(filter.kinds_off, [1 << (Kind::Bind as u64), 0]);
         assert_eq!(filter.programs, filter.files);
         let metadata = fs::metadata("/proc/self/exe").unwrap();
@@ -207,12 +210,16 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_not_there_is_named() {
+    fn what_is_not_there_is_named_and_the_rest_stands() {
         let wanted = Wanted {
-            exclude_programs: vec!["/nonexistent/program".into()],
+            exclude_programs: vec!["/nonexistent/program".into(), "/proc/self/exe".into()],
+            read_files: Vec::new(),
             ..Wanted::default()
         };
-        let error = format!("{:#}", Filter::of(&wanted).unwrap_err());
-        assert!(error.starts_with("filter.exclude_programs: cannot look up /nonexistent/program"));
+        let filter = Filter::of(&wanted);
+        assert_eq!(filter.programs.len(), 1);
+        let missing = filter.missing.first().map(String::as_str);
+        let start = "filter.exclude_programs: cannot look up /nonexistent/program: ";
+        assert!(missing.is_some_and(|words| words.starts_with(start)));
     }
 }

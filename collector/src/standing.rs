@@ -89,8 +89,18 @@ impl Standing {
                 new_load(config, hz, pins.as_ref(), &meta)?
             }
         };
-        settings.write(&programs.maps)?;
-        let start_ns = programs.exclude_self()?;
+        let prepared = settings
+            .write(&programs.maps)
+            .and_then(|()| programs.exclude_self());
+        let start_ns = match prepared {
+            Ok(start_ns) => start_ns,
+            Err(error) => {
+                if !found.taken_over {
+                    discard(pins.as_ref(), programs.load_id);
+                }
+                return Err(error);
+            }
+        };
         if !found.taken_over {
             active = activate(&programs, &meta)?;
         }
@@ -127,8 +137,14 @@ impl Standing {
             pins.mend()?;
         }
         let programs = new_load(config, self.hz, self.pins.as_ref(), &self.meta)?;
-        self.settings.write(&programs.maps)?;
-        programs.exclude_self()?;
+        let prepared = self
+            .settings
+            .write(&programs.maps)
+            .and_then(|()| programs.exclude_self());
+        if let Err(error) = prepared {
+            discard(self.pins.as_ref(), programs.load_id);
+            return Err(error);
+        }
         self.active = activate(&programs, &self.meta)?;
         programs.flush_all();
         let before = std::mem::replace(&mut self.programs, programs);
@@ -278,9 +294,21 @@ fn new_load(config: &Config, hz: u32, pins: Option<&Pins>, meta: &MapHandle) -> 
     let load_id = link::random_id();
     let mut programs = programs::load(&config.rings, hz, meta, load_id)?;
     if let Some(pins) = pins {
-        programs.pin(&pins.make(load_id)?)?;
+        let pinned = pins.make(load_id).and_then(|folder| programs.pin(&folder));
+        if let Err(error) = pinned {
+            discard(Some(pins), load_id);
+            return Err(error);
+        }
     }
     Ok(programs)
+}
+
+/// Takes away the pins of a load that never recorded: it would stay attached.
+fn discard(pins: Option<&Pins>, load_id: u64) {
+    let removed = pins.map(|pins| pins.remove(&pins.folder(load_id)));
+    if let Some(Err(error)) = removed {
+        tracing::warn!("{error:#}; `ravn-collector unload` removes it");
+    }
 }
 
 /// The one write: from now on this load records, and no other.

@@ -1,6 +1,8 @@
 //! What the polling thread does for the sensor itself: proves that it lives, loads anew what is
 //! gone, and drains the rings of loads that are silent now.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use ravn_shared::clock;
 use ravn_shared::kind::Stream;
@@ -11,6 +13,11 @@ use crate::programs::Programs;
 use crate::proof::{self, Word};
 use crate::standing::{Finding, Found};
 use crate::sweep;
+
+/// `handle__sched_process_exit` among the hooks.
+const EXIT_HOOK: usize = 4;
+const EXIT_LOOKS: usize = 10;
+const EXIT_LOOK: Duration = Duration::from_millis(5);
 
 impl Line {
     /// Takes in what an earlier collector left: records in the rings of its loads, and the
@@ -93,7 +100,15 @@ impl Line {
                 return Ok(Word::Degraded("the rings never become empty".to_owned()));
             }
         }
-        let after = self.parts.standing.programs.counters()?;
+        let mut after = self.parts.standing.programs.counters()?;
+        // Before 6.16 a thread is joined a little before its exit is told.
+        for _ in 0..EXIT_LOOKS {
+            if after.hits[EXIT_HOOK] > before.hits[EXIT_HOOK] {
+                break;
+            }
+            std::thread::sleep(EXIT_LOOK);
+            after = self.parts.standing.programs.counters()?;
+        }
         let missing: Vec<Stream> = self.parts.intake.state().seen.missing().collect();
         let attached = self.parts.standing.programs.attached();
         Ok(proof::judge(&acts, &missing, attached, &before, &after))

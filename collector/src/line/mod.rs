@@ -99,8 +99,8 @@ impl Line {
     /// # Errors
     /// When a record cannot be encoded.
     pub fn snapshot(&self) -> Result<()> {
-        let (parts, only) = (&self.parts, &self.parts.config.filter.only_cgroups);
-        snapshot::take(&parts.standing.programs, only, &parts.intake)?;
+        let parts = &self.parts;
+        snapshot::take(&parts.standing.programs, &parts.config, &parts.intake)?;
         Ok(())
     }
 
@@ -181,7 +181,9 @@ impl Line {
     pub fn finish(&mut self) -> Result<()> {
         self.parts.service.stopping();
         for (cpu, _) in self.parts.standing.programs.counters()?.waiting {
-            self.parts.standing.programs.flush(cpu)?;
+            if let Err(error) = self.parts.standing.programs.flush(cpu) {
+                tracing::warn!("cannot flush CPU {cpu}: {error:#}; is it offline?");
+            }
         }
         // The hooks are still attached: a flood is not waited out.
         for _ in 0..MOST_DRAINS {

@@ -1,10 +1,10 @@
 //! The file system of type bpf: where it is, and where it can be made.
 
 use std::ffi::CString;
-use std::fs::DirBuilder;
+use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -36,7 +36,24 @@ pub fn prepare(place: &Path) -> Result<()> {
         .recursive(true)
         .mode(0o700)
         .create(place)
-        .with_context(|| format!("cannot make {}", place.display()))
+        .with_context(|| format!("cannot make {}", place.display()))?;
+    private(place)
+}
+
+/// Whoever may write to the folder, or owns it, could take the pins away or hold its lock.
+fn private(place: &Path) -> Result<()> {
+    for folder in place.ancestors().take(2) {
+        let metadata =
+            fs::metadata(folder).with_context(|| format!("cannot look at {}", folder.display()))?;
+        if metadata.uid() != 0 || metadata.mode() & 0o022 != 0 {
+            bail!(
+                "{} belongs to another user than root, or others may write to it; \
+                 remove it, and run this again",
+                folder.display()
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Whether `path` lies on a file system of type bpf.
@@ -56,14 +73,15 @@ pub fn is_bpffs(path: &Path) -> Result<bool> {
 }
 
 fn mount() -> bool {
-    // SAFETY: constant strings that end in NUL; no data.
+    // SAFETY: constant strings that end in NUL.
     unsafe {
         libc::mount(
             c"bpf".as_ptr(),
             c"/sys/fs/bpf".as_ptr(),
             c"bpf".as_ptr(),
             0,
-            std::ptr::null(),
+            // Its own default lets everybody make folders there.
+            c"mode=0700".as_ptr().cast(),
         ) == 0
     }
 }

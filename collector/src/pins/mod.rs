@@ -132,6 +132,8 @@ impl Pins {
     /// # Errors
     /// When the file system refuses.
     pub fn remove_all(self) -> Result<()> {
+        // Killed half way, what is left names no load that is missed.
+        Meta::default().write(&self.meta)?;
         self.remove(&self.place)?;
         // The folder of all instances, if this was the last.
         if let Some(above) = self.place.parent() {

@@ -184,7 +184,7 @@ impl Settings {
     /// From the configuration; `prover` is the thread whose acts are always looked at.
     ///
     /// # Errors
-    /// When a cgroup or a program of the configuration is not there.
+    /// When a cgroup that the sensor is narrowed to is not there.
     pub fn of(config: &Config, prover: u32) -> Result<Self> {
         let mut cgroups = config
             .filter
@@ -199,7 +199,7 @@ impl Settings {
             chunk_ring_limit: u64::from(config.rings.syscall) / 4 * 3,
             cgroups,
             prover,
-            filter: Filter::of(&config.filter)?,
+            filter: Filter::of(&config.filter),
         })
     }
 

@@ -27,6 +27,8 @@ const FLUSH_CPU: &str = "flush_cpu";
 const EXCLUDE_CALLER: &str = "exclude_caller";
 /// Read once, after the hooks are attached: what is there already.
 const ITERATE: &str = "iterate__processes";
+/// Tries to end the runs of a CPU.
+const MOST_FLUSHES: usize = 100;
 /// Thirty thousand processes of long command lines; what is more shows itself when it acts.
 const MOST_SNAPSHOT_BYTES: u64 = 64 << 20;
 
@@ -204,8 +206,16 @@ impl Programs {
     /// Flushes every CPU that can be reached: all threads are looked at anew.
     pub fn flush_all(&self) {
         for cpu in 0..u32::try_from(libbpf_rs::num_possible_cpus().unwrap_or(1)).unwrap_or(1) {
-            if let Err(error) = self.flush(cpu) {
-                tracing::debug!("cannot flush CPU {cpu}: {error:#}; is it offline?");
+            // A program holds the CPU for microseconds.
+            for _ in 0..MOST_FLUSHES {
+                match self.flush(cpu) {
+                    Ok(true) => break,
+                    Ok(false) => {}
+                    Err(error) => {
+                        tracing::debug!("cannot flush CPU {cpu}: {error:#}; is it offline?");
+                        break;
+                    }
+                }
             }
         }
     }
