@@ -27,6 +27,20 @@ enum ravn_reason {
 	REASONS = 4,
 };
 
+/* The attached programs, by their hit counter in cpu_state. */
+enum ravn_hook {
+	HOOK_SYS_EXIT = 0,
+	HOOK_MIGRATE = 1,
+	HOOK_FORK = 2,
+	HOOK_EXEC = 3,
+	HOOK_EXIT = 4,
+	HOOK_CGROUP = 5,
+	HOOK_SOCKET = 6,
+	HOOK_SIGNAL = 7,
+	HOOK_IO_URING = 8,
+	HOOKS = 16,
+};
+
 enum ravn_kind {
 	KIND_FORK = 1,
 	KIND_EXEC = 2,
@@ -37,10 +51,21 @@ enum ravn_kind {
 	KIND_UNLINK = 33,
 	KIND_RENAME = 34,
 	KIND_CHMOD = 35,
+	KIND_LINK = 36,
+	KIND_SYMLINK = 37,
+	KIND_CHOWN = 38,
+	KIND_TRUNCATE = 39,
+	KIND_SETXATTR = 40,
+	KIND_MKNOD = 41,
+	KIND_READ = 42,
 	KIND_CONNECT = 48,
 	KIND_ACCEPT = 49,
 	KIND_BIND = 50,
 	KIND_LISTEN = 51,
+	KIND_SEND = 52,
+	KIND_CLOSE = 53,
+	KIND_DNS = 54,
+	KIND_RAW_SOCKET = 55,
 	KIND_CREDS = 64,
 	KIND_PTRACE = 65,
 	KIND_MEMFD = 66,
@@ -48,6 +73,19 @@ enum ravn_kind {
 	KIND_MOUNT = 68,
 	KIND_MODULE = 69,
 	KIND_BPF = 70,
+	KIND_VM_WRITE = 71,
+	KIND_PIVOT_ROOT = 72,
+	KIND_UNSHARE = 73,
+	KIND_SETNS = 74,
+	KIND_EXEC_MEMORY = 75,
+	KIND_KILL = 76,
+	KIND_KEYCTL = 77,
+	KIND_KEXEC = 78,
+	KIND_PERF_EVENT_OPEN = 79,
+	KIND_USERFAULTFD = 80,
+	KIND_IO_URING = 81,
+	KIND_IO_URING_OP = 82,
+	KIND_COMPAT = 83,
 	KIND_PROCESS = 96,
 };
 
@@ -85,10 +123,12 @@ struct ravn_fork {
 	__u32 pad;
 };
 
-/* Strings: path, cwd, filename, argv. */
+/* Strings: path, cwd, filename, argv, interpreter. */
 struct ravn_exec {
 	__u64 ino;
 	__u64 cap_effective;
+	__u64 cap_gained;
+	__s64 ctime_sec;
 	__u32 dev;
 	__u32 flags;
 	__u32 euid;
@@ -106,12 +146,18 @@ struct ravn_exec {
 	__u16 peer_port;
 	__u16 pad;
 	__u8 peer[16];
+	__u32 ctime_nsec;
+	__u32 interpreter_len;
+	__u32 euid_before;
+	__u32 user_ns_level;
 };
 
 #define EXEC_DELETED 1
 #define EXEC_MEMFD 2
 #define EXEC_SECURE 4
 #define EXEC_ARGV_UNREADABLE 32
+/* euid_before and cap_gained are known: the process was seen before this exec. */
+#define EXEC_BEFORE_KNOWN 64
 
 enum ravn_stdio {
 	STDIO_NONE = 0,
@@ -154,10 +200,15 @@ struct ravn_open {
 	__u32 pad;
 };
 
-/* Strings: dir, path, then for a rename to_dir, to_path. A resolved path is
- * written as path_len with no dir. */
+/*
+ * Calls that name a file. Strings: dir, path, then the second name: to_dir, to_path (a
+ * rename, a link), or to_path alone (where a symlink leads, an attribute's name). A resolved
+ * path is written as path_len with no dir. `mode`, `value` and `flags` are arguments, see
+ * the table in file_monitor.bpf.c.
+ */
 struct ravn_named {
 	__u64 ino;
+	__u64 value;
 	__u32 dev;
 	__u32 mode;
 	__u32 resolved;
@@ -185,20 +236,66 @@ struct ravn_socket {
 	__u8 remote[16];
 };
 
-struct ravn_creds {
+/* The rest of a question to a name server: a socket, then this, then the name with dots. */
+struct ravn_dns {
+	struct ravn_socket socket;
+	__u32 name_len;
+	__u16 type;
+	__u8 pad;
+	/* Length of the first label: the question is copied from here on, so that the name
+	 * begins right behind the payload. */
+	__u8 first_label;
+};
+
+/* A connection's end. The header is of who connected or accepted. */
+struct ravn_close {
+	struct ravn_socket socket;
+	__u64 sent;
+	__u64 received;
+	__u64 duration_ns;
+};
+
+/* Who a process is: real, effective, saved, file-system ids, initial namespace. */
+struct ravn_ids {
 	__u64 cap_effective;
+	__u64 cap_permitted;
 	__u32 uids[4];
 	__u32 gids[4];
-	__s32 ret;
+	__u32 user_ns;
 	__u32 user_ns_level;
+};
+
+struct ravn_creds {
+	struct ravn_ids before;
+	struct ravn_ids after;
+	__s32 ret;
 	__u32 syscall;
+	__u32 before_known;
 	__u32 pad;
 };
 
-struct ravn_ptrace {
-	__u64 request;
-	__u32 target;
-	__s32 ret;
+/* Another process, in the initial pid namespace; all zero when it was not found. */
+struct ravn_target {
+	__u64 start_ns;
+	__u32 tgid;
+	__u32 pid;
+	__u32 uid;
+	__u32 pad;
+	__u8 comm[16];
+};
+
+/*
+ * The plain acts of the security stream: up to three numbers, another process, two
+ * strings. What the numbers are, acts.bpf.c says for each kind.
+ */
+struct ravn_act {
+	__u64 numbers[3];
+	__s64 ret;
+	struct ravn_target target;
+	__u32 syscall;
+	__u32 first_len;
+	__u32 second_len;
+	__u32 pad;
 };
 
 /* Strings: name. */
@@ -237,19 +334,59 @@ struct ravn_bpf {
 #define ABI_SIZE(type, bytes) _Static_assert(sizeof(struct type) == (bytes), #type)
 ABI_SIZE(ravn_hdr, 96);
 ABI_SIZE(ravn_fork, 24);
-ABI_SIZE(ravn_exec, 88);
+ABI_SIZE(ravn_exec, 120);
 ABI_SIZE(ravn_cgroup, 16);
 ABI_SIZE(ravn_exit, 16);
 ABI_SIZE(ravn_chunk, 8);
 ABI_SIZE(ravn_open, 32);
-ABI_SIZE(ravn_named, 40);
+ABI_SIZE(ravn_named, 48);
 ABI_SIZE(ravn_socket, 64);
-ABI_SIZE(ravn_creds, 56);
-ABI_SIZE(ravn_ptrace, 16);
+ABI_SIZE(ravn_dns, 72);
+ABI_SIZE(ravn_close, 88);
+ABI_SIZE(ravn_ids, 56);
+ABI_SIZE(ravn_creds, 128);
+ABI_SIZE(ravn_target, 40);
+ABI_SIZE(ravn_act, 88);
 ABI_SIZE(ravn_memfd, 24);
 ABI_SIZE(ravn_mount, 24);
 ABI_SIZE(ravn_module, 16);
 ABI_SIZE(ravn_bpf, 16);
+
+/* What configuration leaves out: the map filter, one element, written by the collector. */
+struct ravn_filter {
+	/* Bit n is set if kind n is off: kinds of little value alone. */
+	__u64 kinds_off[2];
+	/* Whether excluded_programs and excluded_cgroups hold anything. */
+	__u32 programs;
+	__u32 cgroups;
+	/* Records of little value that a process may make in about a second; 0: any number. */
+	__u32 budget;
+	__u32 pad;
+};
+
+/* A program, by its image: key of excluded_programs. dev as the kernel has it. */
+struct ravn_image {
+	__u64 ino;
+	__u32 dev;
+	__u32 pad;
+};
+
+/* Value of budgets. */
+struct ravn_budget {
+	__u64 window;
+	__u32 used;
+	__u32 pad;
+};
+
+/* Key of cuts. */
+struct ravn_cut {
+	__u32 tgid;
+	__u32 kind;
+};
+ABI_SIZE(ravn_filter, 32);
+ABI_SIZE(ravn_image, 16);
+ABI_SIZE(ravn_budget, 16);
+ABI_SIZE(ravn_cut, 8);
 
 /* Words of a chunk: bytes that one flush may carry, and the room behind them for
  * the largest single step (a definition, a time mark, a syscall: 34 + 4 + 2). */
@@ -274,6 +411,7 @@ struct cpu_state {
 	__u64 key;
 	__u64 task;
 	__u64 skip;
+	__u64 skip_task;
 	__u64 scratch_key;
 	__u64 first_n;
 	__u64 opened_jiffies;
@@ -284,11 +422,39 @@ struct cpu_state {
 	__u32 pad;
 	__u64 taken[STREAMS];
 	__u64 lost[STREAMS][REASONS];
+	/* Counted off the path where a thread's run continues: there a hit would cost. */
+	__u64 hits[HOOKS];
 	struct slot slots[SLOTS];
 	struct ravn_hdr chunk_hdr;
 	struct ravn_chunk chunk;
 	__u8 words[CHUNK_BYTES + CHUNK_SLACK];
 };
-ABI_SIZE(cpu_state, 72 + 40 + 160 + 2048 + 96 + 8 + 4160);
+ABI_SIZE(cpu_state, 80 + 40 + 160 + 128 + 2048 + 96 + 8 + 4160);
+
+/* What a restart or a SIGHUP may change: the map settings, one element, written by the
+ * collector alone. */
+struct ravn_settings {
+	/* Bytes in the ring above which chunks are refused. */
+	__u64 chunk_ring_limit;
+	/* Only the cgroups of only_cgroups are looked at. */
+	__u32 narrowed;
+	/* The collector's thread whose acts prove that the rings live: always looked at. */
+	__u32 prover;
+};
+ABI_SIZE(ravn_settings, 16);
+
+/*
+ * The map meta, one element, shared by all loads of an instance. Its layout is for ever: a
+ * later version reads it, and programs of an earlier one go by active_load.
+ */
+struct ravn_meta {
+	/* The load that records; others are attached and silent. */
+	__u64 active_load;
+	/* Of that load: bit n is set if the hook with that number is attached. */
+	__u64 hooks;
+	/* SHA-256 of the linked object and this header. */
+	__u8 digest[32];
+};
+ABI_SIZE(ravn_meta, 48);
 
 #endif

@@ -44,9 +44,14 @@ enum place {
 	PLACE_ITERATOR = 1,
 };
 
-/* One syscall on its way out. */
+/* One syscall on its way out. Behind its six arguments stand two constants, so that a
+ * table can say "no argument" or "the working directory" by an index too. */
+#define ARG_CWD 6
+#define ARG_NONE 7
+#define ARG_MASK 7
+
 struct call {
-	__u64 args[5];
+	__u64 args[8];
 	__s64 ret;
 	__u32 nr;
 	__u32 compat;
@@ -59,9 +64,25 @@ MONITOR struct scratch *record__begin(struct cpu_state *s, struct task_struct *t
 /* The record that this CPU is building. */
 MONITOR struct scratch *scratch__current(void);
 MONITOR struct scratch *scratch__of(__u32 place);
+MONITOR bool kind__left_out(struct task_struct *task, __u32 kind);
+MONITOR bool budget__spent(struct task_struct *task, __u32 kind, __u64 time_ns);
+/* Whether this is the collector's thread whose acts prove that the rings live. */
+MONITOR bool task__prover(struct task_struct *task);
+/* Whether this load records: an earlier one may be attached still. */
+MONITOR bool load__active(void);
 MONITOR bool cgroup__wanted(struct cgroup *cgroup);
 MONITOR bool task__wanted(struct task_struct *task);
 MONITOR void header__of(struct ravn_hdr *hdr, struct task_struct *task, __u32 kind);
+MONITOR __u64 chunk_ring_limit(void);
+/* Whether a task is of the sensor's own daemons. */
+MONITOR bool task__sensor(struct task_struct *task);
+/* Hands a record of the security ring over. */
+MONITOR int security__submit(struct cpu_state *s, struct scratch *record, __u32 body_bytes);
+/* Writes the credentials of a task down and gives those that were written down before; false
+ * when there were none. */
+MONITOR bool creds__exchange(struct task_struct *task, struct ravn_ids *before);
+/* Fills in another process; zeros when it is NULL. */
+MONITOR int target__fill(struct ravn_target *out, struct task_struct *target);
 
 /* Each appends at byte `at` of the scratch's body and returns the length with the
  * LEN_* bits, 0 when there is nothing. Global functions: they are verified once,
@@ -136,7 +157,7 @@ static __always_inline struct sock *sock__of(struct file *file)
 {
 	struct socket *socket;
 
-	if ((file->f_inode->i_mode & S_IFMT) != S_IFSOCK)
+	if (!file || (file->f_inode->i_mode & S_IFMT) != S_IFSOCK)
 		return NULL;
 	socket = bpf_core_cast(file->private_data, struct socket);
 	return socket->sk ? bpf_core_cast(socket->sk, struct sock) : NULL;

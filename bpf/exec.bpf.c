@@ -100,6 +100,37 @@ static __always_inline bool file__is_memfd(struct file *file)
 	return name == 0x3a64666d656dull; /* "memfd:", little-endian */
 }
 
+/* The image's change time, which no utimes() sets back. */
+static __always_inline void exec__ctime(struct ravn_exec *exec, struct inode *inode)
+{
+	struct inode___seconds *seconds = bpf_core_cast(inode, struct inode___seconds);
+	struct inode___private_ctime *private = bpf_core_cast(inode, struct inode___private_ctime);
+	struct inode___ctime *plain = bpf_core_cast(inode, struct inode___ctime);
+
+	if (bpf_core_field_exists(seconds->i_ctime_sec)) {
+		exec->ctime_sec = seconds->i_ctime_sec;
+		/* Since 6.13 the top bit says that somebody asked for it. */
+		exec->ctime_nsec = seconds->i_ctime_nsec & 0x7fffffff;
+	} else if (bpf_core_field_exists(private->__i_ctime)) {
+		exec->ctime_sec = private->__i_ctime.tv_sec;
+		exec->ctime_nsec = private->__i_ctime.tv_nsec;
+	} else if (bpf_core_field_exists(plain->i_ctime)) {
+		exec->ctime_sec = plain->i_ctime.tv_sec;
+		exec->ctime_nsec = plain->i_ctime.tv_nsec;
+	}
+}
+
+/* Appends a string of the kernel's own; returns its length. */
+static __noinline __u32 append__kernel_string(struct scratch *record, __u32 at, const char *text)
+{
+	long read;
+
+	if (at >= SCRATCH_BYTES)
+		return 0;
+	read = bpf_probe_read_kernel_str(record->body + INSIDE(at), USER_STRING_MAX, text);
+	return read > 0 ? read - 1 : 0;
+}
+
 /* What is true of a process whatever made it known: its image, who it is, what it stands
  * on. Returns where the next string goes. */
 static __noinline __u32 process__fill(struct ravn_exec *exec, struct task_struct *task, struct file *file,
@@ -112,6 +143,7 @@ static __noinline __u32 process__fill(struct ravn_exec *exec, struct task_struct
 	exec->euid = task->cred->euid.val;
 	exec->egid = task->cred->egid.val;
 	exec->cap_effective = task->cred->cap_effective.val;
+	exec->user_ns_level = task->cred->user_ns->level;
 	/* CONFIG_AUDIT; unset otherwise. */
 	exec->loginuid = bpf_core_field_exists(task->loginuid) ? task->loginuid.val : (__u32)-1;
 	exec->session = exec__session(task);
@@ -127,6 +159,7 @@ static __noinline __u32 process__fill(struct ravn_exec *exec, struct task_struct
 			exec->flags |= EXEC_MEMFD;
 		if (!file->f_inode->i_nlink)
 			exec->flags |= EXEC_DELETED;
+		exec__ctime(exec, file->f_inode);
 		exec->path_len = append__path_in(place, at, file->f_path.dentry, file->f_path.mnt);
 		at += exec->path_len & LEN_MASK;
 	}
@@ -152,16 +185,17 @@ MONITOR int exec__fill(struct scratch *record, struct task_struct *task, struct 
 	struct ravn_exec *exec = (struct ravn_exec *)record->body;
 	struct mm_struct *mm = task->mm;
 	__u32 at = process__fill(exec, task, bprm->file, PLACE_CPU), bytes;
+	struct ravn_ids before = {};
 
 	if (BPF_CORE_READ_BITFIELD(bprm, secureexec))
 		exec->flags |= EXEC_SECURE;
-	if (at < SCRATCH_BYTES) {
-		/* A string of the kernel's, copied from the caller before the image changed. */
-		long read =
-			bpf_probe_read_kernel_str(record->body + INSIDE(at), USER_STRING_MAX, bprm->filename);
-
-		exec->filename_len = read > 0 ? read - 1 : 0;
+	if (creds__exchange(task, &before)) {
+		exec->flags |= EXEC_BEFORE_KNOWN;
+		exec->euid_before = before.uids[1];
+		exec->cap_gained = exec->cap_effective & ~before.cap_effective;
 	}
+	/* The kernel's copies, made before the image changed. */
+	exec->filename_len = append__kernel_string(record, at, bprm->filename);
 	at += exec->filename_len & LEN_MASK;
 	exec->argv_bytes = mm->arg_end - mm->arg_start;
 	bytes = argv__bytes(mm);
@@ -171,25 +205,29 @@ MONITOR int exec__fill(struct scratch *record, struct task_struct *task, struct 
 		else
 			exec->argv_len = bytes;
 	}
-	return at + (exec->argv_len & LEN_MASK);
+	at += exec->argv_len & LEN_MASK;
+	/* A script, or what binfmt_misc knows: `filename` is the script then. */
+	if (bprm->interp != bprm->filename)
+		exec->interpreter_len = append__kernel_string(record, at, bprm->interp);
+	return at + (exec->interpreter_len & LEN_MASK);
 }
 
 /*
  * Every process that is there, once, when the collector reads the iterator: what runs since
- * before the hooks were attached. May sleep (5.18), for another process' arguments are read
- * as it would fault them in itself.
+ * before the hooks were attached. Without the arguments: they lie in the process' own memory,
+ * and whoever backs that (FUSE, userfaultfd) could keep a sleeping reader for ever.
  */
-SEC("iter.s/task")
+SEC("iter/task")
 int iterate__processes(struct bpf_iter__task *ctx)
 {
 	struct scratch *record = scratch__of(PLACE_ITERATOR);
 	struct task_struct *task = ctx->task;
 	struct ravn_exec *exec;
 	struct mm_struct *mm;
-	__u32 at, bytes;
 	__u64 all;
 
-	if (!record || !task || task->pid != task->tgid || !task__wanted(task))
+	/* Threads, and the dead whose end was told to nobody. */
+	if (!record || !task || task->pid != task->tgid || !task->signal->live.counter || !task__wanted(task))
 		return 0;
 	record->hdr.n = 0;
 	record->hdr.first_n = 0;
@@ -198,20 +236,10 @@ int iterate__processes(struct bpf_iter__task *ctx)
 	header__of(&record->hdr, task, KIND_PROCESS);
 	exec = (struct ravn_exec *)record->body;
 	mm = task->mm;
-	at = process__fill(exec, task, mm ? mm->exe_file : NULL, PLACE_ITERATOR);
-	if (mm) {
-		exec->argv_bytes = mm->arg_end - mm->arg_start;
-		bytes = argv__bytes(mm);
-		if (at < SCRATCH_BYTES && bytes) {
-			if (bpf_copy_from_user_task(record->body + INSIDE(at), bytes, (void *)mm->arg_start,
-						    task, 0))
-				exec->flags |= EXEC_ARGV_UNREADABLE;
-			else
-				exec->argv_len = bytes;
-		}
-	}
 	/* 64 bits wide: of 32, clang compares a copy, and the verifier misses the check. */
-	all = sizeof(record->hdr) + at + (exec->argv_len & LEN_MASK);
+	all = sizeof(record->hdr) + process__fill(exec, task, mm ? mm->exe_file : NULL, PLACE_ITERATOR);
+	if (mm)
+		exec->argv_bytes = mm->arg_end - mm->arg_start;
 	barrier_var(all);
 	if (all > sizeof(record->hdr) + sizeof(record->body))
 		return 0;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * What is done to files: opened to write, created, removed, renamed, made
- * executable. Opens show the file that the kernel opened; calls that only name a
+ * What is done to files: opened to write, created, removed, renamed, linked, given another
+ * mode, owner, length or attribute; and the reading of those that the configuration
+ * names. Opens and calls with a descriptor show the kernel's file; calls that only name a
  * path show the name as given, and the directory that a relative one starts from.
  */
 #include "common.bpf.h"
@@ -14,24 +15,94 @@ struct {
 	__uint(max_entries, 1 << 22);
 } file_events SEC(".maps");
 
-#define NR_RENAMEAT2 316
-#define NR_RENAMEAT2_COMPAT 353
+/*
+ * Files whose opening for reading is reported. The collector fills the maps, then
+ * says in `sensitive` which of them are in use; while both fields are 0 nothing is looked up.
+ * A key of `sensitive_files` is the file's inode and device, the latter as the kernel has it
+ * (major << 20 | minor); one of `sensitive_names` a last component, of at most 31
+ * bytes, filled up with zeros. Values are 1.
+ */
+struct sensitive_file {
+	__u64 ino;
+	__u32 dev;
+	__u32 pad;
+};
+
+struct sensitive_name {
+	__u8 bytes[32];
+};
+
+struct sensitive {
+	__u32 files;
+	__u32 names;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct sensitive);
+} sensitive SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct sensitive_file);
+	__type(value, __u8);
+} sensitive_files SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 256);
+	__type(key, struct sensitive_name);
+	__type(value, __u8);
+} sensitive_names SEC(".maps");
+
 #define O_WRITES (1 | 2 | O_CREAT | O_TRUNC)
 
-static __noinline int file__opened(struct cpu_state *s, struct task_struct *task, __s64 fd)
+/* The last component of the path that the kernel opened, as a key. */
+static __always_inline bool name__sensitive(struct dentry *dentry)
 {
+	struct sensitive_name key = {};
+	__u32 len = dentry->d_name.len;
+
+	if (len >= sizeof(key))
+		return false;
+	barrier_var(len);
+	bpf_probe_read_kernel(&key, len & (sizeof(key) - 1), dentry->d_name.name);
+	return bpf_map_lookup_elem(&sensitive_names, &key);
+}
+
+static __always_inline bool file__sensitive(struct file *file)
+{
+	struct sensitive_file key = {.ino = file->f_inode->i_ino, .dev = file->f_inode->i_sb->s_dev};
+	__u32 zero = 0;
+	struct sensitive *wanted = bpf_map_lookup_elem(&sensitive, &zero);
+
+	if (!wanted || !(file->f_mode & FMODE_READ))
+		return false;
+	return (wanted->files && bpf_map_lookup_elem(&sensitive_files, &key)) ||
+	       (wanted->names && name__sensitive(file->f_path.dentry));
+}
+
+static __noinline int file__opened(__s64 fd)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
 	struct file *file = file__of(task, fd);
+	struct cpu_state *s = cpu_state();
 	struct scratch *record;
 	struct ravn_open *open;
-	__u32 created;
+	bool created, writes;
 
 	if (!s || !file)
 		return 0;
-	created = !!(file->f_mode & FMODE_CREATED);
+	created = file->f_mode & FMODE_CREATED;
 	/* O_CREAT on a file that was there, opened for reading alone, changes nothing. */
-	if (!(file->f_flags & O_ACCMODE) && !created)
+	writes = (file->f_flags & O_ACCMODE) || created;
+	if (!writes && !file__sensitive(file))
 		return 0;
-	record = record__begin(s, task, KIND_OPEN, STREAM_FILE);
+	record = record__begin(s, task, writes ? KIND_OPEN : KIND_READ, STREAM_FILE);
 	if (!record)
 		return 0;
 	open = (struct ravn_open *)record->body;
@@ -46,8 +117,52 @@ static __noinline int file__opened(struct cpu_state *s, struct task_struct *task
 	return 0;
 }
 
-/* The directory that a relative path starts from; nothing for an absolute path, which
- * `first` begins. */
+/* Which argument of a call is what. Without a path the first is a descriptor; a second name
+ * without a directory of its own is a text. */
+struct shape {
+	__u8 kind;
+	__u8 dirfd;
+	__u8 path;
+	__u8 to_dirfd;
+	__u8 to;
+	/* What these three are is the kind's: see docs/wire.md. */
+	__u8 mode;
+	__u8 value;
+	__u8 flags;
+};
+
+#define CWD ARG_CWD
+#define NONE ARG_NONE
+
+static const volatile struct shape shapes[ACT_NETWORK] = {
+	[ACT_UNLINK] = {KIND_UNLINK, CWD, 0, NONE, NONE, NONE, NONE, NONE},
+	[ACT_UNLINKAT] = {KIND_UNLINK, 0, 1, NONE, NONE, NONE, NONE, NONE},
+	[ACT_RENAME] = {KIND_RENAME, CWD, 0, CWD, 1, NONE, NONE, NONE},
+	[ACT_RENAMEAT] = {KIND_RENAME, 0, 1, 2, 3, NONE, NONE, NONE},
+	[ACT_RENAMEAT2] = {KIND_RENAME, 0, 1, 2, 3, NONE, NONE, 4},
+	[ACT_LINK] = {KIND_LINK, CWD, 0, CWD, 1, NONE, NONE, NONE},
+	[ACT_LINKAT] = {KIND_LINK, 0, 1, 2, 3, NONE, NONE, 4},
+	[ACT_SYMLINK] = {KIND_SYMLINK, CWD, 1, NONE, 0, NONE, NONE, NONE},
+	[ACT_SYMLINKAT] = {KIND_SYMLINK, 1, 2, NONE, 0, NONE, NONE, NONE},
+	[ACT_CHMOD] = {KIND_CHMOD, CWD, 0, NONE, NONE, 1, NONE, NONE},
+	[ACT_FCHMOD] = {KIND_CHMOD, 0, NONE, NONE, NONE, 1, NONE, NONE},
+	[ACT_FCHMODAT] = {KIND_CHMOD, 0, 1, NONE, NONE, 2, NONE, NONE},
+	[ACT_CHOWN] = {KIND_CHOWN, CWD, 0, NONE, NONE, 1, NONE, 2},
+	[ACT_FCHOWN] = {KIND_CHOWN, 0, NONE, NONE, NONE, 1, NONE, 2},
+	[ACT_FCHOWNAT] = {KIND_CHOWN, 0, 1, NONE, NONE, 2, NONE, 3},
+	[ACT_TRUNCATE] = {KIND_TRUNCATE, CWD, 0, NONE, NONE, NONE, 1, NONE},
+	[ACT_FTRUNCATE] = {KIND_TRUNCATE, 0, NONE, NONE, NONE, NONE, 1, NONE},
+	[ACT_MKNOD] = {KIND_MKNOD, CWD, 0, NONE, NONE, 1, 2, NONE},
+	[ACT_MKNODAT] = {KIND_MKNOD, 0, 1, NONE, NONE, 2, 3, NONE},
+	[ACT_SETXATTR] = {KIND_SETXATTR, CWD, 0, NONE, 1, NONE, 3, NONE},
+	[ACT_FSETXATTR] = {KIND_SETXATTR, 0, NONE, NONE, 1, NONE, 3, NONE},
+	[ACT_SETXATTRAT] = {KIND_SETXATTR, 0, 1, NONE, 3, NONE, NONE, NONE},
+	[ACT_REMOVEXATTR] = {KIND_SETXATTR, CWD, 0, NONE, 1, NONE, NONE, NONE},
+	[ACT_FREMOVEXATTR] = {KIND_SETXATTR, 0, NONE, NONE, 1, NONE, NONE, NONE},
+	[ACT_REMOVEXATTRAT] = {KIND_SETXATTR, 0, 1, NONE, 3, NONE, NONE, NONE},
+};
+
+/* The directory that a relative path starts from; nothing for an absolute path. */
 static __noinline __u32 append__start(struct task_struct *task, __u32 at, __s32 dirfd, __u64 path)
 {
 	struct file *file;
@@ -62,146 +177,91 @@ static __noinline __u32 append__start(struct task_struct *task, __u32 at, __s32 
 	return file ? append__file_path(at, file) : 0;
 }
 
-static __noinline int file__named(struct cpu_state *s, struct task_struct *task, __u32 kind, __s32 dirfd,
-				  __u64 path)
+/* The descriptor that a call is about instead of a path: it takes none, or was given an empty
+ * one (AT_EMPTY_PATH). -1 when a path is what counts. */
+static __always_inline __s32 call__descriptor(struct call *call, __u32 dirfd_at, __u32 path_at)
 {
+	__u64 path = call->args[path_at & ARG_MASK];
+	__s32 dirfd = call->args[dirfd_at & ARG_MASK];
+	__u8 first = 1;
+
+	if (path_at == ARG_NONE)
+		return dirfd;
+	bpf_probe_read_user(&first, 1, (void *)path);
+	return first || dirfd < 0 ? -1 : dirfd;
+}
+
+static __noinline int file__named(struct call *call, __u32 action)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	const volatile struct shape *shape = &shapes[action & (ACT_NETWORK - 1)];
+	struct cpu_state *s = cpu_state();
 	struct scratch *record;
 	struct ravn_named *named;
+	struct file *file = NULL;
 	__u32 at = sizeof(*named);
+	__s32 fd;
 
-	if (!s)
+	if (!s || !call || !shape->kind)
 		return 0;
-	record = record__begin(s, task, kind, STREAM_FILE);
+	fd = call__descriptor(call, shape->dirfd, shape->path);
+	if (fd >= 0) {
+		file = file__of(task, fd);
+		if (!file)
+			return 0;
+	}
+	record = record__begin(s, task, shape->kind, STREAM_FILE);
 	if (!record)
 		return 0;
 	named = (struct ravn_named *)record->body;
 	__builtin_memset(named, 0, sizeof(*named));
-	named->dir_len = append__start(task, at, dirfd, path);
-	at += named->dir_len & LEN_MASK;
-	named->path_len = append__user_string(at, path);
-	return at + (named->path_len & LEN_MASK);
-}
+	named->mode = call->args[shape->mode & ARG_MASK];
+	named->value = call->args[shape->value & ARG_MASK];
+	named->flags = action == ACT_REMOVEXATTR || action == ACT_FREMOVEXATTR || action == ACT_REMOVEXATTRAT
+			       ? 1
+			       : call->args[shape->flags & ARG_MASK];
+	if (file) {
+		named->ino = file->f_inode->i_ino;
+		named->dev = file->f_inode->i_sb->s_dev;
+		named->resolved = 1;
+		named->path_len = append__file_path(at, file);
+	} else {
+		__u64 path = call->args[shape->path & ARG_MASK];
 
-static __noinline int file__unlinked(struct cpu_state *s, struct task_struct *task, struct call *call,
-				     bool at_call)
-{
-	struct scratch *record;
-	__u32 bytes;
+		named->dir_len = append__start(task, at, call->args[shape->dirfd & ARG_MASK], path);
+		at += named->dir_len & LEN_MASK;
+		named->path_len = append__user_string(at, path);
+	}
+	at += named->path_len & LEN_MASK;
+	if (shape->to != ARG_NONE) {
+		__u64 to = call->args[shape->to & ARG_MASK];
 
-	if (!s || !call)
-		return 0;
-	bytes = file__named(s, task, KIND_UNLINK, at_call ? (__s32)call->args[0] : AT_FDCWD,
-			    at_call ? call->args[1] : call->args[0]);
-	record = scratch__current();
-	if (record && bytes)
-		RECORD_SUBMIT(s, file_events, record, bytes, STREAM_FILE);
-	return 0;
-}
-
-static __noinline int file__renamed(struct cpu_state *s, struct task_struct *task, struct call *call,
-				    bool at_call)
-{
-	struct scratch *record;
-	struct ravn_named *named;
-	__s32 to_dirfd;
-	__u64 to;
-	__u32 at;
-
-	if (!s || !call)
-		return 0;
-	to_dirfd = at_call ? (__s32)call->args[2] : AT_FDCWD;
-	to = at_call ? call->args[3] : call->args[1];
-	at = file__named(s, task, KIND_RENAME, at_call ? (__s32)call->args[0] : AT_FDCWD,
-			 at_call ? call->args[1] : call->args[0]);
-	record = scratch__current();
-	if (!record || !at)
-		return 0;
-	named = (struct ravn_named *)record->body;
-	/* renameat has no fifth argument. */
-	named->flags = call->nr == NR_RENAMEAT2 || (call->compat && call->nr == NR_RENAMEAT2_COMPAT)
-			       ? call->args[4]
-			       : 0;
-	named->to_dir_len = append__start(task, at, to_dirfd, to);
-	at += named->to_dir_len & LEN_MASK;
-	named->to_path_len = append__user_string(at, to);
-	at += named->to_path_len & LEN_MASK;
+		if (shape->to_dirfd != ARG_NONE)
+			named->to_dir_len =
+				append__start(task, at, call->args[shape->to_dirfd & ARG_MASK], to);
+		at += named->to_dir_len & LEN_MASK;
+		named->to_path_len = append__user_string(at, to);
+		at += named->to_path_len & LEN_MASK;
+	}
 	RECORD_SUBMIT(s, file_events, record, at, STREAM_FILE);
 	return 0;
 }
 
-static __noinline int file__mode_changed(struct cpu_state *s, struct task_struct *task, struct call *call,
-					 bool at_call)
-{
-	struct scratch *record;
-	struct ravn_named *named;
-	__u32 bytes;
-
-	if (!s || !call)
-		return 0;
-	bytes = file__named(s, task, KIND_CHMOD, at_call ? (__s32)call->args[0] : AT_FDCWD,
-			    at_call ? call->args[1] : call->args[0]);
-	record = scratch__current();
-	if (!record || !bytes)
-		return 0;
-	named = (struct ravn_named *)record->body;
-	named->mode = at_call ? call->args[2] : call->args[1];
-	RECORD_SUBMIT(s, file_events, record, bytes, STREAM_FILE);
-	return 0;
-}
-
-static __noinline int file__descriptor_mode_changed(struct cpu_state *s, struct task_struct *task,
-						    struct call *call)
-{
-	struct scratch *record;
-	struct ravn_named *named;
-	struct file *file;
-
-	if (!s || !call)
-		return 0;
-	file = file__of(task, call->args[0]);
-	if (!file)
-		return 0;
-	record = record__begin(s, task, KIND_CHMOD, STREAM_FILE);
-	if (!record)
-		return 0;
-	named = (struct ravn_named *)record->body;
-	__builtin_memset(named, 0, sizeof(*named));
-	named->ino = file->f_inode->i_ino;
-	named->dev = file->f_inode->i_sb->s_dev;
-	named->mode = call->args[1];
-	named->resolved = 1;
-	named->path_len = append__file_path(sizeof(*named), file);
-	RECORD_SUBMIT(s, file_events, record, sizeof(*named) + (named->path_len & LEN_MASK), STREAM_FILE);
-	return 0;
-}
-
 /* Only what was done counts; a refused call stands in the sequence, with its outcome. */
-MONITOR int file__sys_exit(struct cpu_state *s, struct task_struct *task, struct call *call, __u32 action)
+int file__sys_exit(struct call *call, __u32 action)
 {
-	if (call->ret < 0)
+	__u32 zero = 0;
+	struct sensitive *reads;
+	__u64 flags;
+
+	if (!call || call->ret < 0)
 		return 0;
-	switch (action) {
-	case ACT_OPEN:
-		return call->args[1] & O_WRITES ? file__opened(s, task, call->ret) : 0;
-	case ACT_OPENAT:
-		return call->args[2] & O_WRITES ? file__opened(s, task, call->ret) : 0;
-	case ACT_OPENAT2:
-	case ACT_CREAT:
-		return file__opened(s, task, call->ret);
-	case ACT_UNLINK:
-		return file__unlinked(s, task, call, false);
-	case ACT_UNLINKAT:
-		return file__unlinked(s, task, call, true);
-	case ACT_RENAME:
-		return file__renamed(s, task, call, false);
-	case ACT_RENAMEAT:
-		return file__renamed(s, task, call, true);
-	case ACT_CHMOD:
-		return file__mode_changed(s, task, call, false);
-	case ACT_FCHMODAT:
-		return file__mode_changed(s, task, call, true);
-	case ACT_FCHMOD:
-		return file__descriptor_mode_changed(s, task, call);
-	}
-	return 0;
+	if (action > ACT_CREAT)
+		return file__named(call, action);
+	/* The flags of openat2 are in the caller's memory. */
+	flags = action == ACT_OPEN ? call->args[1] : action == ACT_OPENAT ? call->args[2] : O_WRITES;
+	reads = bpf_map_lookup_elem(&sensitive, &zero);
+	if (!(flags & O_WRITES) && !(reads && (reads->files || reads->names)))
+		return 0;
+	return file__opened(call->ret);
 }

@@ -29,13 +29,18 @@ enum bpf_map_type {
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_RINGBUF = 27,
+	BPF_MAP_TYPE_TASK_STORAGE = 29,
 };
 
 enum {
 	BPF_ANY = 0,
 	BPF_RB_NO_WAKEUP = 1,
+	BPF_NOEXIST = 1,
 	BPF_RB_AVAIL_DATA = 0,
+	BPF_F_NO_PREALLOC = 1,
+	BPF_LOCAL_STORAGE_GET_F_CREATE = 1,
 };
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -99,14 +104,59 @@ struct css_set {
 	struct cgroup *dfl_cgrp;
 };
 
+struct proc_ns_operations {
+	int type;
+};
+
+/* `ns_type` is of 6.17; before, the operations know it. */
+struct ns_common {
+	__u32 ns_type;
+	const struct proc_ns_operations *ops;
+	unsigned int inum;
+};
+
 struct user_namespace {
 	int level;
+	struct ns_common ns;
+};
+
+struct mnt_namespace {
+	struct ns_common ns;
+};
+
+struct uts_namespace {
+	struct ns_common ns;
+};
+
+struct ipc_namespace {
+	struct ns_common ns;
+};
+
+struct pid_namespace {
+	struct ns_common ns;
+};
+
+struct net {
+	struct ns_common ns;
+};
+
+struct cgroup_namespace {
+	struct ns_common ns;
+};
+
+struct nsproxy {
+	struct uts_namespace *uts_ns;
+	struct ipc_namespace *ipc_ns;
+	struct mnt_namespace *mnt_ns;
+	struct pid_namespace *pid_ns_for_children;
+	struct net *net_ns;
+	struct cgroup_namespace *cgroup_ns;
 };
 
 struct cred {
 	kuid_t uid, suid, euid, fsuid;
 	kgid_t gid, sgid, egid, fsgid;
-	kernel_cap_t cap_effective;
+	kernel_cap_t cap_effective, cap_permitted;
 	struct user_namespace *user_ns;
 };
 
@@ -126,6 +176,26 @@ struct inode {
 	unsigned long i_ino;
 	__u32 i_rdev;
 	struct super_block *i_sb;
+	void *i_private;
+};
+
+struct timespec64 {
+	__s64 tv_sec;
+	long tv_nsec;
+};
+
+/* Where the change time of an inode is: since 6.11, 6.6 to 6.10, before. */
+struct inode___seconds {
+	__s64 i_ctime_sec;
+	__u32 i_ctime_nsec;
+};
+
+struct inode___private_ctime {
+	struct timespec64 __i_ctime;
+};
+
+struct inode___ctime {
+	struct timespec64 i_ctime;
 };
 
 struct dentry {
@@ -175,6 +245,7 @@ struct upid {
 };
 
 struct pid {
+	unsigned int level;
 	struct upid numbers[1];
 };
 
@@ -194,7 +265,7 @@ struct signal_struct {
 };
 
 struct mm_struct {
-	unsigned long arg_start, arg_end;
+	unsigned long arg_start, arg_end, task_size;
 	struct file *exe_file;
 };
 
@@ -209,8 +280,10 @@ struct task_struct {
 	__u32 self_exec_id;
 	struct sched_entity se;
 	struct task_struct *real_parent, *group_leader;
-	const struct cred *cred;
+	const struct cred *real_cred, *cred;
 	char comm[16];
+	struct pid *thread_pid;
+	struct nsproxy *nsproxy;
 	struct fs_struct *fs;
 	struct files_struct *files;
 	struct signal_struct *signal;
@@ -223,7 +296,18 @@ struct task_struct {
 struct linux_binprm {
 	unsigned int secureexec : 1;
 	struct file *file;
-	const char *filename;
+	const char *filename, *interp;
+};
+
+struct anon_vma;
+
+struct vm_area_struct {
+	struct anon_vma *anon_vma;
+	struct file *vm_file;
+};
+
+struct kernel_siginfo {
+	int si_code;
 };
 
 struct in6_addr {
@@ -239,6 +323,7 @@ struct sock_common {
 	__u16 skc_num;
 	unsigned short skc_family;
 	unsigned char skc_state;
+	unsigned long skc_flags;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 };
@@ -249,8 +334,67 @@ struct sock {
 	__u16 sk_protocol;
 };
 
+struct inet_sock {
+	struct sock sk;
+	__be16 inet_sport;
+};
+
+struct tcp_sock {
+	__u64 bytes_sent, bytes_retrans, bytes_received;
+};
+
 struct socket {
 	struct sock *sk;
+};
+
+struct filename {
+	const char *name;
+};
+
+struct sockaddr;
+
+/* io_uring: a request, and what its first 64 bytes are for some operations. */
+struct io_cqe {
+	int fd;
+};
+
+struct io_kiocb {
+	__u8 opcode;
+	__u64 flags;
+	struct io_cqe cqe;
+};
+
+struct io_open {
+	int dfd;
+	struct filename *filename;
+};
+
+struct io_unlink {
+	int dfd;
+	struct filename *filename;
+};
+
+struct io_mkdir {
+	int dfd;
+	struct filename *filename;
+};
+
+struct io_rename {
+	int old_dfd, new_dfd;
+	struct filename *oldpath, *newpath;
+};
+
+struct io_link {
+	int old_dfd, new_dfd;
+	struct filename *oldpath, *newpath;
+};
+
+struct io_connect {
+	struct sockaddr *addr;
+};
+
+struct io_socket {
+	int domain, type, protocol;
 };
 
 struct sockaddr_un {
@@ -292,15 +436,39 @@ struct bpf_iter__task {
 #define O_ACCMODE 3
 #define O_CREAT 0100
 #define O_TRUNC 01000
+#define FMODE_READ 1
 #define FMODE_CREATED 0x100000
 #define AT_FDCWD (-100)
 #define AF_UNIX 1
 #define AF_INET 2
 #define AF_INET6 10
+#define AF_PACKET 17
+#define SOCK_STREAM 1
+#define SOCK_DGRAM 2
+#define SOCK_RAW 3
+#define SOCK_TYPE_MASK 15
+#define SOCK_DONE 1
+#define IPPROTO_TCP 6
+#define IPPROTO_UDP 17
 #define TCP_ESTABLISHED 1
+#define TCP_SYN_SENT 2
+#define TCP_CLOSE 7
+#define PROT_WRITE 2
+#define PROT_EXEC 4
+#define CLONE_NEWNS 0x00020000
+#define CLONE_NEWCGROUP 0x02000000
+#define CLONE_NEWUTS 0x04000000
+#define CLONE_NEWIPC 0x08000000
+#define CLONE_NEWUSER 0x10000000
+#define CLONE_NEWPID 0x20000000
+#define CLONE_NEWNET 0x40000000
+#define NSFS_MAGIC 0x6e736673
+#define PIDFS_MAGIC 0x50494446
 #define TMPFS_MAGIC 0x01021994
 #define PIDTYPE_SID 3
 #define TS_COMPAT 2
+/* arch/arm64/include/asm/thread_info.h */
+#define TIF_32BIT (1 << 22)
 #define EPERM 1
 #define ENOENT 2
 #define ESRCH 3

@@ -40,8 +40,22 @@ struct {
 	__type(value, __u8);
 } only_cgroups SEC(".maps");
 
-/* Set by the collector while it runs. */
-__u32 narrowed;
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct ravn_settings);
+} settings SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct ravn_meta);
+} meta SEC(".maps");
+
+/* This load's own id. */
+const volatile __u64 load_id = 0;
 
 MONITOR struct cpu_state *cpu_state(void)
 {
@@ -65,6 +79,15 @@ MONITOR struct scratch *scratch__current(void)
 	return bpf_map_lookup_elem(&scratches, &zero);
 }
 
+/* Bytes in the ring of process life above which chunks are refused. */
+MONITOR __u64 chunk_ring_limit(void)
+{
+	__u32 zero = 0;
+	struct ravn_settings *set = bpf_map_lookup_elem(&settings, &zero);
+
+	return set ? set->chunk_ring_limit : 0;
+}
+
 MONITOR struct scratch *scratch__of(__u32 place)
 {
 	__u32 zero = 0;
@@ -72,11 +95,20 @@ MONITOR struct scratch *scratch__of(__u32 place)
 	return place == PLACE_ITERATOR ? bpf_map_lookup_elem(&iterator_scratch, &zero) : scratch__current();
 }
 
-/* Whether what happens in this cgroup is reported at all: always, unless the sensor is
- * narrowed to others. A cgroup's descendants belong to it, up to 8 deep. */
-MONITOR bool cgroup__wanted(struct cgroup *cgroup)
+/*
+ * Whether what happens in this cgroup is reported at all: if this load is the active one,
+ * always, unless the sensor is narrowed to other cgroups. A cgroup's descendants belong to
+ * it, up to 8 deep. Not asked where a thread's run continues: whoever changes the answer
+ * flushes every CPU, which ends the runs. The prover's acts are always looked at.
+ */
+static __always_inline bool wanted(struct cgroup *cgroup, __u32 pid)
 {
-	if (!narrowed)
+	__u32 zero = 0;
+	struct ravn_settings *set = bpf_map_lookup_elem(&settings, &zero);
+
+	if (!set || !load__active())
+		return false;
+	if (!set->narrowed || pid == set->prover)
 		return true;
 	for (int depth = 0; depth < 8; depth++) {
 		__u64 id = cgroup->kn->id;
@@ -93,11 +125,30 @@ MONITOR bool cgroup__wanted(struct cgroup *cgroup)
 	return false;
 }
 
+MONITOR bool load__active(void)
+{
+	__u32 zero = 0;
+	struct ravn_meta *shared = bpf_map_lookup_elem(&meta, &zero);
+
+	return shared && shared->active_load == load_id;
+}
+
+MONITOR bool task__prover(struct task_struct *task)
+{
+	__u32 zero = 0;
+	struct ravn_settings *set = bpf_map_lookup_elem(&settings, &zero);
+
+	return set && task->pid == set->prover;
+}
+
+MONITOR bool cgroup__wanted(struct cgroup *cgroup)
+{
+	return wanted(cgroup, 0);
+}
+
 MONITOR bool task__wanted(struct task_struct *task)
 {
-	if (!narrowed)
-		return true;
-	return cgroup__wanted(bpf_core_cast(task->cgroups->dfl_cgrp, struct cgroup));
+	return wanted(bpf_core_cast(task->cgroups->dfl_cgrp, struct cgroup), task->pid);
 }
 
 /* Who the record speaks of, and when it is made. */
@@ -119,19 +170,28 @@ MONITOR void header__of(struct ravn_hdr *hdr, struct task_struct *task, __u32 ki
 }
 
 /* Takes a number of the stream, before any room is asked for, and fills the
- * header. The CPU is held by the caller. */
+ * header. The CPU is held by the caller. NULL: nobody wants the record (it takes no
+ * number then), or its process said too much. */
 MONITOR struct scratch *record__begin(struct cpu_state *s, struct task_struct *task, __u32 kind, __u32 stream)
 {
 	struct scratch *record = scratch__current();
 	struct ravn_hdr *hdr;
 	__u64 n;
 
+	bool cheap = stream == STREAM_FILE || stream == STREAM_NETWORK;
+
 	if (!record || stream >= STREAMS)
+		return NULL;
+	if (cheap && kind__left_out(task, kind))
 		return NULL;
 	n = s->taken[stream]++;
 	hdr = &record->hdr;
 	hdr->n = n;
 	header__of(hdr, task, kind);
+	if (cheap && budget__spent(task, kind, hdr->time_ns)) {
+		s->lost[stream][LOST_BUDGET]++;
+		return NULL;
+	}
 	hdr->first_n = s->pos ? s->first_n : s->taken[STREAM_SEQUENCE];
 	hdr->word = s->pos / 2;
 	hdr->cpu = bpf_get_smp_processor_id();

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * What changes who a process is or what the kernel does: credentials, ptrace,
- * programs in memory, sockets as standard input and output, mounts, modules, bpf().
- * Attempts are reported with their result: a refused one tells as much.
+ * What changes who a process is or what the kernel does: credentials, programs in memory,
+ * sockets as standard input and output, mounts, modules, bpf(); and, in acts.bpf.c, what
+ * needs no more than a few numbers. Attempts are reported with their result: a refused one
+ * tells as much.
  */
 #include "common.bpf.h"
 #include "calls.h"
@@ -28,16 +29,33 @@ struct {
 	 1ull << 14 | 1ull << 15 | 1ull << 16 | 1ull << 19 | 1ull << 20 | 1ull << 21 | 1ull << 22 |          \
 	 1ull << 23 | 1ull << 24 | 1ull << 25 | 1ull << 26 | 1ull << 27 | 1ull << 30 | 1ull << 31)
 
-static __noinline int security__creds(struct cpu_state *s, struct task_struct *task, struct call *call)
-{
-	struct scratch *record = record__begin(s, task, KIND_CREDS, STREAM_SECURITY);
-	const struct cred *cred = task->cred;
-	struct ravn_creds *out;
+/*
+ * The credentials of a task as they were written down last: when it was created, at its exec, and
+ * when they changed. What was before a change is nowhere else: the kernel forgets it. Tasks
+ * older than the programs have none until then.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct ravn_ids);
+} known_creds SEC(".maps");
 
-	if (!record)
+int act__sys_exit(struct call *call, __u32 action);
+
+MONITOR int security__submit(struct cpu_state *s, struct scratch *record, __u32 body_bytes)
+{
+	if (s && record)
+		RECORD_SUBMIT(s, security_events, record, body_bytes, STREAM_SECURITY);
+	return 0;
+}
+
+static __noinline int creds__read(const struct cred *cred, struct ravn_ids *out)
+{
+	if (!out)
 		return 0;
-	out = (struct ravn_creds *)record->body;
 	out->cap_effective = cred->cap_effective.val;
+	out->cap_permitted = cred->cap_permitted.val;
 	out->uids[0] = cred->uid.val;
 	out->uids[1] = cred->euid.val;
 	out->uids[2] = cred->suid.val;
@@ -46,28 +64,58 @@ static __noinline int security__creds(struct cpu_state *s, struct task_struct *t
 	out->gids[1] = cred->egid.val;
 	out->gids[2] = cred->sgid.val;
 	out->gids[3] = cred->fsgid.val;
-	out->ret = call->ret;
+	out->user_ns = cred->user_ns->ns.inum;
 	out->user_ns_level = cred->user_ns->level;
-	/* The 32-bit table's numbers mean other calls. */
-	out->syscall = call->compat ? 0xffff : call->nr;
-	out->pad = 0;
-	RECORD_SUBMIT(s, security_events, record, sizeof(*out), STREAM_SECURITY);
 	return 0;
 }
 
-static __noinline int security__ptrace(struct cpu_state *s, struct task_struct *task, struct call *call)
+MONITOR bool creds__exchange(struct task_struct *task, struct ravn_ids *before)
 {
-	struct scratch *record = record__begin(s, task, KIND_PTRACE, STREAM_SECURITY);
-	struct ravn_ptrace *out;
+	struct ravn_ids *known;
+	bool was_known;
 
+	known = bpf_task_storage_get(&known_creds, task, NULL, 0);
+	was_known = known;
+	if (!known)
+		known = bpf_task_storage_get(&known_creds, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!known)
+		return false;
+	if (before)
+		*before = *known;
+	creds__read(task->cred, known);
+	return was_known;
+}
+
+/* Credentials that may have changed. A call that is made to change them is reported whatever
+ * came of it; others when something is known to be different now. */
+MONITOR int security__creds(struct call *call, bool always)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct cpu_state *s = cpu_state();
+	struct scratch *record = scratch__current();
+	struct ravn_ids before = {}, after;
+	struct ravn_creds *out;
+	bool known;
+
+	if (!s || !record || !call)
+		return 0;
+	known = creds__exchange(task, &before);
+	creds__read(task->cred, &after);
+	if (!always &&
+	    (!known || (before.user_ns == after.user_ns && before.cap_effective == after.cap_effective)))
+		return 0;
+	record = record__begin(s, task, KIND_CREDS, STREAM_SECURITY);
 	if (!record)
 		return 0;
-	out = (struct ravn_ptrace *)record->body;
-	out->request = call->args[0];
-	out->target = call->args[1];
+	out = (struct ravn_creds *)record->body;
+	out->before = before;
+	out->after = after;
 	out->ret = call->ret;
-	RECORD_SUBMIT(s, security_events, record, sizeof(*out), STREAM_SECURITY);
-	return 0;
+	/* The 32-bit table's numbers mean other calls. */
+	out->syscall = call->compat ? 0xffff : call->nr;
+	out->before_known = known;
+	out->pad = 0;
+	return security__submit(s, record, sizeof(*out));
 }
 
 static __noinline int security__memfd(struct cpu_state *s, struct task_struct *task, struct call *call)
@@ -84,8 +132,7 @@ static __noinline int security__memfd(struct cpu_state *s, struct task_struct *t
 	out->ret = call->ret;
 	out->name_len = append__user_string(sizeof(*out), call->args[0]);
 	out->pad = 0;
-	RECORD_SUBMIT(s, security_events, record, sizeof(*out) + (out->name_len & LEN_MASK), STREAM_SECURITY);
-	return 0;
+	return security__submit(s, record, sizeof(*out) + (out->name_len & LEN_MASK));
 }
 
 /* A descriptor was copied to 0, 1 or 2: reported when it is a socket. */
@@ -110,8 +157,7 @@ static __noinline int security__dup(struct cpu_state *s, struct task_struct *tas
 	out->ret = call->ret;
 	out->old_fd = call->args[0];
 	out->new_fd = call->ret;
-	RECORD_SUBMIT(s, security_events, record, socket__bytes(out), STREAM_SECURITY);
-	return 0;
+	return security__submit(s, record, socket__bytes(out));
 }
 
 static __noinline int security__mount(struct cpu_state *s, struct task_struct *task, struct call *call,
@@ -132,8 +178,7 @@ static __noinline int security__mount(struct cpu_state *s, struct task_struct *t
 	at += out->target_len & LEN_MASK;
 	out->fstype_len = move ? 0 : append__user_string(at, call->args[2]);
 	at += out->fstype_len & LEN_MASK;
-	RECORD_SUBMIT(s, security_events, record, at, STREAM_SECURITY);
-	return 0;
+	return security__submit(s, record, at);
 }
 
 static __noinline int security__module(struct cpu_state *s, struct task_struct *task, struct call *call,
@@ -157,8 +202,7 @@ static __noinline int security__module(struct cpu_state *s, struct task_struct *
 		if (file)
 			out->name_len = append__file_path(sizeof(*out), file);
 	}
-	RECORD_SUBMIT(s, security_events, record, sizeof(*out) + (out->name_len & LEN_MASK), STREAM_SECURITY);
-	return 0;
+	return security__submit(s, record, sizeof(*out) + (out->name_len & LEN_MASK));
 }
 
 static __noinline int security__bpf(struct cpu_state *s, struct task_struct *task, struct call *call)
@@ -180,17 +224,19 @@ static __noinline int security__bpf(struct cpu_state *s, struct task_struct *tas
 	/* The type is the first word of bpf_attr for both. */
 	if (command == BPF_MAP_CREATE || command == BPF_PROG_LOAD)
 		bpf_probe_read_user(&out->object_type, sizeof(out->object_type), (void *)call->args[1]);
-	RECORD_SUBMIT(s, security_events, record, sizeof(*out), STREAM_SECURITY);
-	return 0;
+	return security__submit(s, record, sizeof(*out));
 }
 
-MONITOR int security__sys_exit(struct cpu_state *s, struct task_struct *task, struct call *call, __u32 action)
+int security__sys_exit(struct call *call, __u32 action)
 {
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct cpu_state *s = cpu_state();
+
+	if (!s || !call)
+		return 0;
 	switch (action) {
 	case ACT_CREDS:
-		return security__creds(s, task, call);
-	case ACT_PTRACE:
-		return security__ptrace(s, task, call);
+		return security__creds(call, true);
 	case ACT_MEMFD:
 		return security__memfd(s, task, call);
 	case ACT_FCNTL:
@@ -209,6 +255,13 @@ MONITOR int security__sys_exit(struct cpu_state *s, struct task_struct *task, st
 		return security__module(s, task, call, action);
 	case ACT_BPF:
 		return security__bpf(s, task, call);
+	case ACT_UNSHARE:
+	case ACT_SETNS:
+		act__sys_exit(call, action);
+		/* Of a process older than the sensor nobody knows whether setns changed them. */
+		return call->ret == 0
+			       ? security__creds(call, action == ACT_UNSHARE && call->args[0] & CLONE_NEWUSER)
+			       : 0;
 	}
-	return 0;
+	return act__sys_exit(call, action);
 }

@@ -13,8 +13,7 @@
  * sched_process_exit and the forced definition after clone and exec clear it when a stack
  * changes hands.
  *
- * Included by syscall_monitor.bpf.c alone, which owns the ring, `excluded`, `hz` and
- * `chunk_ring_limit`.
+ * Included by syscall_monitor.bpf.c alone, which owns the ring, `excluded` and `hz`.
  */
 #ifndef RAVN_SEQUENCE_BPF_H
 #define RAVN_SEQUENCE_BPF_H
@@ -25,7 +24,11 @@
 #define WORD_DEFINE 0x8040
 #define WORD_TIME 0x8080
 #define NR_OTHER 2047
+#if defined(__TARGET_ARCH_arm64)
+#define NR_RT_SIGRETURN 139
+#else
 #define NR_RT_SIGRETURN 15
+#endif
 #define X32_BIT 0x40000000u
 #define WORD_X32 (1 << 13)
 #define WORD_COMPAT (1 << 14)
@@ -83,7 +86,7 @@ static __noinline int sequence__flush(struct cpu_state *s)
 		s->chunk_hdr.len = sizeof(s->chunk_hdr) + sizeof(s->chunk) + bytes;
 		s->chunk.count = s->taken[STREAM_SEQUENCE] - s->first_n;
 		s->chunk.ticks = bpf_jiffies64() - s->opened_jiffies;
-		if (bpf_ringbuf_query(&syscall_events, BPF_RB_AVAIL_DATA) > chunk_ring_limit ||
+		if (bpf_ringbuf_query(&syscall_events, BPF_RB_AVAIL_DATA) > chunk_ring_limit() ||
 		    bpf_ringbuf_output(&syscall_events, &s->chunk_hdr,
 				       sizeof(s->chunk_hdr) + sizeof(s->chunk) + bytes, BPF_RB_NO_WAKEUP))
 			s->lost[STREAM_SEQUENCE][LOST_RING_FULL] += s->chunk.count;
@@ -109,9 +112,13 @@ static __noinline int sequence__define(struct cpu_state *s, __u64 key, __u32 ind
 	slot->regs = key;
 	slot->task = (__u64)task;
 	slot->generation = s->generation;
-	slot->skip = !task__wanted(task) || sequence__excluded(task);
+	slot->skip = !task__wanted(task) || sequence__excluded(task) || kind__left_out(task, KIND_CHUNK);
 	if (slot->skip) {
 		s->skip = key;
+		s->skip_task = (__u64)task;
+		/* One that is left out since its exec does not come back into its old run. */
+		if (s->key == key)
+			s->key = 0;
 		return 0;
 	}
 	if (s->skip == key)

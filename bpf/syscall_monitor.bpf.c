@@ -21,18 +21,35 @@ struct {
 	__type(value, __u64);
 } excluded SEC(".maps");
 
-/* Set by the collector while it runs: jiffies per second of this kernel (measured), and
- * how full the ring may be for a chunk still to go in. */
-__u64 hz = 250;
-__u64 chunk_ring_limit = 3 << 22;
+/* Jiffies per second of this kernel; CONFIG_HZ is not in BTF. Set before load. */
+const volatile __u64 hz = 250;
 
 #include "sequence.bpf.h"
 
-MONITOR int file__sys_exit(struct cpu_state *s, struct task_struct *task, struct call *call, __u32 action);
-MONITOR int network__sys_exit(struct cpu_state *s, struct task_struct *task, struct call *call, __u32 action);
-MONITOR int security__sys_exit(struct cpu_state *s, struct task_struct *task, struct call *call,
-			       __u32 action);
+MONITOR bool task__sensor(struct task_struct *task)
+{
+	return sequence__excluded(task);
+}
+
+/* Global functions: each monitor is verified once, on its own, and finds the task and the CPU's
+ * state by itself. */
+int file__sys_exit(struct call *call, __u32 action);
+int network__sys_exit(struct call *call, __u32 action);
+int security__sys_exit(struct call *call, __u32 action);
 MONITOR int exec__fill(struct scratch *record, struct task_struct *task, struct linux_binprm *bprm);
+MONITOR int namespaces__cloned(struct cpu_state *s, struct task_struct *parent, struct task_struct *child);
+
+/* Processes that made a 32-bit call though they are 64-bit: told once each. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, __u64);
+} mixed_abi SEC(".maps");
+
+/* Smallest question to a name server, over UDP, and largest over TCP that is looked at. */
+#define QUESTION_LEAST 17
+#define QUESTION_MOST 600
 
 static __always_inline void call__load(struct call *call, struct pt_regs *regs, __s64 ret, __u32 nr,
 				       bool compat)
@@ -46,28 +63,70 @@ static __always_inline void call__load(struct call *call, struct pt_regs *regs, 
 		call->args[2] = (__u32)regs->dx;
 		call->args[3] = (__u32)regs->si;
 		call->args[4] = (__u32)regs->di;
+		call->args[5] = (__u32)regs->bp;
 	} else {
 		call->args[0] = regs->di;
 		call->args[1] = regs->si;
 		call->args[2] = regs->dx;
 		call->args[3] = regs->r10;
 		call->args[4] = regs->r8;
+		call->args[5] = regs->r9;
 	}
+#elif defined(__TARGET_ARCH_arm64)
+	/* x0 holds the result by now. */
+	call->args[0] = compat ? (__u32)regs->orig_x0 : regs->orig_x0;
+	for (int i = 1; i < 6; i++)
+		call->args[i] = compat ? (__u32)regs->regs[i] : regs->regs[i];
 #endif
+	call->args[ARG_CWD] = (__u32)AT_FDCWD;
+	call->args[ARG_NONE] = 0;
 	call->ret = ret;
 	call->nr = nr;
 	call->compat = compat;
 }
 
-static __noinline int dispatch(struct cpu_state *s, struct task_struct *task, struct call *call, __u32 action)
+static __always_inline int dispatch(struct task_struct *task, struct call *call, __u32 action)
 {
 	if (!task__wanted(task))
 		return 0;
 	if (action >= ACT_SECURITY)
-		return security__sys_exit(s, task, call, action);
+		return security__sys_exit(call, action);
 	if (action >= ACT_NETWORK)
-		return network__sys_exit(s, task, call, action);
-	return file__sys_exit(s, task, call, action);
+		return network__sys_exit(call, action);
+	return file__sys_exit(call, action);
+}
+
+/* Frequent calls that are an event by their arguments alone: without a helper, and before the
+ * arguments are gathered. The second and third argument are in the same registers in both
+ * tables, the first is not. */
+static __always_inline bool call__matters(struct pt_regs *regs, __s64 ret, __u32 action, bool compat)
+{
+	__u64 first, second, third;
+
+	if (action < ACT_SELDOM || action > ACT_SELDOM_LAST)
+		return true;
+#if defined(__TARGET_ARCH_x86)
+	first = compat ? regs->bx : regs->di;
+	second = compat ? regs->cx : regs->si;
+	third = regs->dx;
+#elif defined(__TARGET_ARCH_arm64)
+	first = regs->orig_x0;
+	second = regs->regs[1];
+	third = regs->regs[2];
+#endif
+	switch (action) {
+	case ACT_WRITE:
+	case ACT_WRITEV:
+		return ret >= QUESTION_LEAST && ret <= QUESTION_MOST;
+	case ACT_MMAP:
+		return (third & (PROT_WRITE | PROT_EXEC)) == (PROT_WRITE | PROT_EXEC);
+	case ACT_MPROTECT:
+		return third & PROT_EXEC;
+	case ACT_SOCKET:
+		return (__u32)first == AF_PACKET || ((second & SOCK_TYPE_MASK) == SOCK_RAW &&
+						     ((__u32)first == AF_INET || (__u32)first == AF_INET6));
+	}
+	return true;
 }
 
 static __always_inline bool task__compat(__u64 task)
@@ -76,8 +135,41 @@ static __always_inline bool task__compat(__u64 task)
 	/* cs does not tell: `int 0x80` comes from 64-bit code too. */
 	return bpf_core_cast((void *)task, struct task_struct)->thread_info.status & TS_COMPAT;
 #else
-	return false;
+	return bpf_core_cast((void *)task, struct task_struct)->thread_info.flags & TIF_32BIT;
 #endif
+}
+
+/* A call of the 32-bit table by a program that is not a 32-bit one: rules and filters that know
+ * the other table's numbers are passed by that. */
+static __noinline int task__mixes(struct cpu_state *s, struct task_struct *task, __u32 nr)
+{
+	struct mm_struct *mm = task->mm;
+	__u64 start = task->group_leader->start_boottime, *seen;
+	__u32 tgid = task->tgid;
+	struct scratch *record;
+	struct ravn_act *out;
+
+	/* A 32-bit program's addresses end below 4 GiB. */
+	if (!s || !mm || !(mm->task_size >> 32) || !task__wanted(task))
+		return 0;
+	seen = bpf_map_lookup_elem(&mixed_abi, &tgid);
+	if (seen && *seen == start)
+		return 0;
+	bpf_map_update_elem(&mixed_abi, &tgid, &start, BPF_ANY);
+	record = record__begin(s, task, KIND_COMPAT, STREAM_SECURITY);
+	if (!record)
+		return 0;
+	out = (struct ravn_act *)record->body;
+	__builtin_memset(out, 0, sizeof(*out));
+	out->numbers[0] = nr;
+	return security__submit(s, record, sizeof(*out));
+}
+
+/* What a number means in its table. An x32 call has a bit of its own above the number. */
+static __always_inline __u32 call__action(__u32 nr, bool compat)
+{
+	nr &= ~X32_BIT;
+	return nr < CALLS ? (compat ? compat_actions : actions)[nr & (CALLS - 1)] : 0;
 }
 
 /*
@@ -100,17 +192,23 @@ int BPF_PROG(handle__sys_exit, struct pt_regs *regs, long ret)
 #else
 	nr = regs->syscallno;
 #endif
-	action = nr < CALLS ? actions[nr & (CALLS - 1)] : 0;
-	if (s->skip == key && !action)
-		return 0;
+	action = call__action(nr, false);
+	if (s->skip == key) {
+		compat = task__compat(s->skip_task);
+		if (compat)
+			action = call__action(nr, true);
+		if (!action)
+			return 0;
+	}
 	if (!cpu__enter(s, STREAM_SEQUENCE))
 		return 0;
 	if (s->skip == key) {
-		/* The sensor's own process, or one outside the cgroups that it is narrowed
-		 * to: no sequence, but its events are looked at, and clone and exec ask anew. */
+		/* The sensor's own process, or one that configuration leaves out: no sequence,
+		 * but its events are looked at, and clone and exec ask anew. */
 		run = action & ACT_NEW ? sequence__define(s, key, slot__index(*(volatile __u64 *)&s->skip))
 				       : false;
-		compat = false;
+		compat = task__compat(run ? s->task : s->skip_task);
+		action = call__action(nr, compat);
 	} else {
 		if (s->key != key) {
 			struct slot *slot;
@@ -122,12 +220,13 @@ int BPF_PROG(handle__sys_exit, struct pt_regs *regs, long ret)
 			index = slot__index(*(volatile __u64 *)&s->scratch_key);
 			slot = &s->slots[index & (SLOTS - 1)];
 			known = slot->regs == key && slot->generation == s->generation;
-			if (known && !slot->skip && task__compat(slot->task))
-				action = nr < CALLS ? compat_actions[nr & (CALLS - 1)] : 0;
+			if (known && task__compat(slot->task))
+				action = call__action(nr, true);
 			/* After clone and exec a known slot is defined anew all the same. */
 			if (known && !(action & ACT_NEW)) {
 				if (slot->skip) {
 					s->skip = key;
+					s->skip_task = slot->task;
 					run = false;
 				} else {
 					*WORD_AT(s, s->pos) = WORD_SWITCH | index;
@@ -138,12 +237,12 @@ int BPF_PROG(handle__sys_exit, struct pt_regs *regs, long ret)
 			} else {
 				run = sequence__define(s, key, index);
 			}
-			compat = run ? task__compat(s->task) : false;
-			action = nr < CALLS ? (compat ? compat_actions : actions)[nr & (CALLS - 1)] : 0;
+			compat = task__compat(run ? s->task : s->skip_task);
+			action = call__action(nr, compat);
 		} else {
 			compat = task__compat(s->task);
 			if (compat)
-				action = nr < CALLS ? compat_actions[nr & (CALLS - 1)] : 0;
+				action = call__action(nr, true);
 			if (action & ACT_NEW) {
 				*(volatile __u64 *)&s->scratch_key = key;
 				run = sequence__define(s, key,
@@ -153,11 +252,15 @@ int BPF_PROG(handle__sys_exit, struct pt_regs *regs, long ret)
 	}
 	if (run)
 		sequence__append(s, sequence__word(nr, ret) | (compat ? WORD_COMPAT : 0));
-	if (action & ACT_EVENT) {
+	if (compat)
+		task__mixes(s, bpf_get_current_task_btf(), nr);
+	action &= ACT_EVENT;
+	if (action && call__matters(regs, ret, action, compat)) {
 		struct call call;
 
-		call__load(&call, regs, ret, nr, compat);
-		dispatch(s, bpf_get_current_task_btf(), &call, action & ACT_EVENT);
+		s->hits[HOOK_SYS_EXIT]++;
+		call__load(&call, regs, ret, nr & ~X32_BIT, compat);
+		dispatch(bpf_get_current_task_btf(), &call, action);
 	}
 	if (run)
 		sequence__close(s);
@@ -193,8 +296,10 @@ int BPF_PROG(handle__sched_migrate_task, struct task_struct *task)
 {
 	struct cpu_state *s = cpu_state_of(task->thread_info.cpu);
 
-	if (s)
+	if (s) {
+		s->hits[HOOK_MIGRATE]++;
 		thread__forget(s, task);
+	}
 	return 0;
 }
 
@@ -207,8 +312,12 @@ int BPF_PROG(handle__sched_process_fork, struct task_struct *parent, struct task
 	struct scratch *record;
 	struct ravn_fork *fork;
 
-	if (!s || !task__wanted(parent) || !cpu__enter(s, STREAM_SYSCALL))
+	if (!s)
 		return 0;
+	s->hits[HOOK_FORK]++;
+	if (!task__wanted(parent) || !cpu__enter(s, STREAM_SYSCALL))
+		return 0;
+	creds__exchange(child, NULL);
 	record = record__begin(s, parent, KIND_FORK, STREAM_SYSCALL);
 	if (record) {
 		fork = (struct ravn_fork *)record->body;
@@ -218,6 +327,7 @@ int BPF_PROG(handle__sched_process_fork, struct task_struct *parent, struct task
 		fork->thread = child->tgid == parent->tgid;
 		fork->pad = 0;
 		RECORD_SUBMIT(s, syscall_events, record, sizeof(*fork), STREAM_SYSCALL);
+		namespaces__cloned(s, parent, child);
 	}
 	cpu__leave(s);
 	return 0;
@@ -231,7 +341,10 @@ int BPF_PROG(handle__sched_process_exec, struct task_struct *task, int old_pid, 
 	struct cpu_state *s = cpu_state();
 	struct scratch *record;
 
-	if (!s || !task__wanted(task) || !cpu__enter(s, STREAM_SYSCALL))
+	if (!s)
+		return 0;
+	s->hits[HOOK_EXEC]++;
+	if (!task__wanted(task) || !cpu__enter(s, STREAM_SYSCALL))
 		return 0;
 	record = record__begin(s, task, KIND_EXEC, STREAM_SYSCALL);
 	if (record) {
@@ -253,7 +366,10 @@ int BPF_PROG(handle__cgroup_mkdir, struct cgroup *cgroup, const char *path)
 	struct ravn_cgroup *out;
 	long read;
 
-	if (!s || !cgroup__wanted(cgroup) || !cpu__enter(s, STREAM_SYSCALL))
+	if (!s)
+		return 0;
+	s->hits[HOOK_CGROUP]++;
+	if (!cgroup__wanted(cgroup) || !cpu__enter(s, STREAM_SYSCALL))
 		return 0;
 	record = record__begin(s, bpf_get_current_task_btf(), KIND_CGROUP, STREAM_SYSCALL);
 	if (record) {
@@ -274,16 +390,22 @@ static __always_inline void sequence__append_exit(struct cpu_state *s, struct ta
 {
 #if defined(__TARGET_ARCH_x86)
 	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
-	__u32 nr = regs->orig_ax;
+	__u32 nr = regs->orig_ax, all = 231, one = 60, compat_all = 252;
+#elif defined(__TARGET_ARCH_arm64)
+	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
+	__u32 nr = regs->syscallno, all = 94, one = 93, compat_all = 248;
+#endif
 	bool compat = task__compat((__u64)task);
 
-	if (compat ? nr != 1 && nr != 252 : nr != 60 && nr != 231)
+	if (compat ? nr != 1 && nr != compat_all : nr != one && nr != all)
 		return;
 	*(volatile __u64 *)&s->scratch_key = (__u64)regs;
+	/* Its image, by which it is left out, is given back already (before 6.16). */
+	if (s->skip == s->scratch_key)
+		return;
 	if (s->key == s->scratch_key || sequence__define(s, *(volatile __u64 *)&s->scratch_key,
 							 slot__index(*(volatile __u64 *)&s->scratch_key)))
 		sequence__append(s, nr | (compat ? WORD_COMPAT : 0));
-#endif
 }
 
 /* In do_exit, for every thread, after `signal->live` went down: zero means that the
@@ -297,6 +419,7 @@ int BPF_PROG(handle__sched_process_exit, struct task_struct *task)
 
 	if (!s)
 		return 0;
+	s->hits[HOOK_EXIT]++;
 	if (!task__wanted(task)) {
 		thread__forget(s, task);
 		return 0;
@@ -345,11 +468,4 @@ int exclude_caller(void *ctx)
 	__u64 start = task->group_leader->start_boottime;
 
 	return bpf_map_update_elem(&excluded, &tgid, &start, BPF_ANY);
-}
-
-/* Run by the collector twice, to measure the kernel's jiffies per second. */
-SEC("raw_tp/sys_exit")
-int read_jiffies(void *ctx)
-{
-	return (int)bpf_jiffies64();
 }

@@ -5,15 +5,22 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use libbpf_cargo::SkeletonBuilder;
+use sha2::{Digest, Sha256};
 
-/// In the order in which they are linked. `exec` and `record` are shared by the monitors.
-const SOURCES: [&str; 6] = [
+/// In the order in which they are linked: what the monitors share, the monitors, and their
+/// parts that are files of their own.
+const SOURCES: [&str; 11] = [
     "record",
+    "filter",
     "exec",
     "syscall_monitor",
     "file_monitor",
     "network_monitor",
+    "message",
     "security_monitor",
+    "acts",
+    "signal",
+    "io_uring",
 ];
 
 fn main() -> Result<()> {
@@ -52,5 +59,26 @@ fn main() -> Result<()> {
         .obj(&object)
         .generate(out.join("ravn.skel.rs"))
         .context("cannot write the skeleton")?;
+    let abi = folder.join("abi.h");
+    let digests = format!(
+        "/// SHA-256 of the linked object and of the header that both sides share.\n\
+         pub const DIGEST: [u8; 32] = {:?};\n\
+         /// SHA-256 of that header alone.\n\
+         pub const ABI: [u8; 32] = {:?};\n",
+        digest(&[&object, &abi])?,
+        digest(&[&abi])?,
+    );
+    std::fs::write(out.join("digests.rs"), digests).context("cannot write the digests")?;
     Ok(())
+}
+
+fn digest(files: &[&Path]) -> Result<[u8; 32]> {
+    let mut all = Sha256::new();
+    for path in files {
+        let bytes =
+            std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        all.update((bytes.len() as u64).to_le_bytes());
+        all.update(bytes);
+    }
+    Ok(all.finalize().into())
 }

@@ -37,6 +37,9 @@ stop_sensor() {
         wait "$pid" 2>/dev/null || true
     done
     pids=()
+    # A collector that was killed left its pins.
+    [ ! -f "$folder/collector.toml" ] ||
+        "$bin/ravn-collector" unload --config "$folder/collector.toml" >/dev/null || true
     [ -z "$folder" ] || rm -rf "$folder"
     folder=
 }
@@ -106,7 +109,11 @@ start_analyzer() {
 
 start_collector() {
     say "starting the collector"
-    redis_table collector >"$folder/collector.toml"
+    {
+        redis_table collector
+        # An instance of its own, which goes with its collector.
+        printf '[pins]\ninstance = "quickstart-%s"\nkeep = false\n' "${folder##*.}"
+    } >"$folder/collector.toml"
     spawn collector "$bin/ravn-collector" run --config "$folder/collector.toml"
 }
 

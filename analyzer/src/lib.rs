@@ -10,5 +10,7 @@ pub mod config;
 pub mod handover;
 pub mod judge;
 pub mod model;
+#[cfg(test)]
+mod scratch;
 pub mod sequence;
 pub mod verdict;

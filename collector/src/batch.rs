@@ -16,19 +16,31 @@ pub struct Batch {
 
 /// Numbers taken by what a batch holds, by stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts([u64; Stream::ALL.len()]);
+pub struct Counts {
+    /// The load that took them.
+    pub load_id: u64,
+    numbers: [u64; Stream::ALL.len()],
+}
 
 impl Counts {
+    /// None yet, of this load.
+    pub fn of(load_id: u64) -> Self {
+        Self {
+            load_id,
+            ..Self::default()
+        }
+    }
+
     /// Adds `count` numbers of `stream`.
     pub fn add(&mut self, stream: Stream, count: u64) {
-        self.0[stream as usize] += count;
+        self.numbers[stream as usize] += count;
     }
 
     /// Streams with their counts, those above 0.
     pub fn iter(&self) -> impl Iterator<Item = (Stream, u64)> {
         Stream::ALL
             .into_iter()
-            .zip(self.0)
+            .zip(self.numbers)
             .filter(|(_, count)| *count > 0)
     }
 }
@@ -84,6 +96,12 @@ impl Batcher {
         }
     }
 
+    /// What is pushed from now on is of this load. Nothing of another may be pending.
+    pub fn set_load(&mut self, load_id: u64) {
+        debug_assert!(self.shelves.iter().all(|shelf| shelf.pending.is_empty()));
+        self.origin.load_id = load_id;
+    }
+
     /// Encodes a record onto its class' shelf. `now_ns` is when it was drained.
     ///
     /// # Errors
@@ -98,10 +116,7 @@ impl Batcher {
             .event
             .kind()
             .map_or(Class::Essential, |kind| kind.class());
-        let numbers = match &record.event {
-            ravn_shared::event::Event::Chunk(chunk) => u64::from(chunk.count),
-            _ => 1,
-        };
+        let numbers = record.event.numbers();
         let shelf = &mut self.shelves[class as usize];
         let start = shelf.bytes.len();
         if let Err(error) = wire::encode_record(record, &mut shelf.bytes) {
@@ -187,7 +202,7 @@ impl Batcher {
                 ..Lost::default()
             }),
         };
-        let mut counts = Counts::default();
+        let mut counts = Counts::of(origin.load_id);
         for record in records {
             counts.add(record.stream, record.numbers);
         }

@@ -3,20 +3,26 @@
 use std::io::IsTerminal;
 
 use anyhow::Result;
+use ravn_shared::link;
 
 use crate::config::Config;
 use crate::coverage::{self, Coverage};
-use crate::programs::Programs;
-use crate::report;
+use crate::pins::Meta;
+use crate::{programs, report, standing};
 
 /// Loads and attaches as `run` would, prints the coverage by kind, and detaches.
 ///
 /// # Errors
 /// When nothing loads or attaches.
 pub fn run(config: &Config, json: bool) -> Result<()> {
-    let mut programs = Programs::load(config)?;
-    programs.attach()?;
-    let coverage = coverage::report(&programs.fates, !config.filter.only_cgroups.is_empty());
+    // Attached and silent: no load is the active one of this map.
+    let programs = programs::load(
+        &config.rings,
+        standing::hz()?,
+        &Meta::map()?,
+        link::random_id(),
+    )?;
+    let coverage = coverage::report(&programs.fates, &config.filter.scope(false));
     if json {
         println!(
             "{}",

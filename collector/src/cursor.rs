@@ -46,6 +46,11 @@ impl<'a> Cursor<'a> {
         self.array().map(i32::from_le_bytes)
     }
 
+    /// A `__s64`.
+    pub fn i64(&mut self) -> Option<i64> {
+        self.array().map(i64::from_le_bytes)
+    }
+
     /// A `__u64`.
     pub fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_le_bytes)

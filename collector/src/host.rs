@@ -1,5 +1,6 @@
 //! What this host must offer before anything is loaded.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Why a host cannot run the collector. Exit code 77.
@@ -15,7 +16,15 @@ pub enum HostError {
         "no privilege to load BPF programs; run as root, or with CAP_BPF, CAP_PERFMON and CAP_SYS_RESOURCE"
     )]
     NoPrivilege,
+    /// Process ids of this process are not those that the kernel's programs see.
+    #[error(
+        "this is a pid namespace of its own: the collector must see the host's process ids; run the container with --pid=host"
+    )]
+    PidNamespace,
 }
+
+/// PROC_PID_INIT_INO of include/linux/proc_ns.h: the host's own pid namespace.
+const HOST_PID_NAMESPACE: u64 = 0xeffffffc;
 
 /// Bits of a capability set (linux/capability.h).
 const CAP_SYS_ADMIN: u64 = 1 << 21;
@@ -40,6 +49,10 @@ pub fn check() -> Result<(), HostError> {
     }
     if !Path::new("/sys/kernel/btf/vmlinux").exists() {
         return Err(HostError::NoBtf);
+    }
+    let own = std::fs::metadata("/proc/self/ns/pid").map(|namespace| namespace.ino());
+    if own.is_ok_and(|ino| ino != HOST_PID_NAMESPACE) {
+        return Err(HostError::PidNamespace);
     }
     Ok(())
 }

@@ -4,10 +4,14 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use ravn_shared::clock;
-use ravn_shared::event::{Event, Record};
+use ravn_shared::event::{Event, Place, Record, Tampering, Task};
+use ravn_shared::kind::Stream;
+use ravn_shared::redact::Redactor;
 
-use crate::abi::Decoder;
-use crate::batch::Batcher;
+use crate::abi::{self, Decoder};
+use crate::batch::{Batcher, Counts};
+use crate::proof::Seen;
+use crate::standing::Finding;
 
 /// Takes samples; cheap to clone, for one thread.
 #[derive(Clone, Debug)]
@@ -23,23 +27,73 @@ pub struct State {
     pub events: u64,
     /// Syscalls in the chunks taken.
     pub syscalls: u64,
-    /// Samples that were no record.
-    pub malformed: u64,
-    /// Numbers taken of the collector's own stream.
-    pub own: u64,
+    /// Numbers of samples that were no record, on the stream that took them; where not even
+    /// that can be read, on the collector's own.
+    pub malformed: Counts,
+    /// Records of the collector's own stream so far.
+    pub said: u64,
+    /// The records that prove that the rings live.
+    pub seen: Seen,
+    /// Who speaks in the collector's own records.
+    own: Task<'static>,
 }
 
 impl Intake {
-    /// Nothing taken yet.
-    pub fn new(batcher: Batcher) -> Self {
+    /// Nothing taken yet; `redactor` masks secrets of command lines. `prover` is the thread whose
+    /// records prove; `start_ns` when this process started.
+    pub fn new(batcher: Batcher, redactor: Redactor, prover: u32, start_ns: u64) -> Self {
         Self(Rc::new(RefCell::new(State {
-            decoder: Decoder::default(),
+            decoder: Decoder::new(redactor),
             batcher,
             events: 0,
             syscalls: 0,
-            malformed: 0,
-            own: 0,
+            malformed: Counts::default(),
+            said: 0,
+            seen: Seen::of(prover),
+            own: Task {
+                tgid: std::process::id(),
+                pid: std::process::id(),
+                start_ns,
+                comm: b"ravn-collector",
+                ..Task::default()
+            },
         })))
+    }
+
+    /// Tells what is gone or changed, in the collector's own name.
+    ///
+    /// # Errors
+    /// When it cannot be encoded.
+    pub fn say(&self, finding: &Finding) -> Result<(), rmp_serde::encode::Error> {
+        let task = self.0.borrow().own;
+        self.own(&Record {
+            cpu: 0,
+            n: 0,
+            time_ns: clock::boottime_ns(),
+            task,
+            place: Place::default(),
+            event: Event::Tampering(Tampering {
+                what: finding.what.as_bytes(),
+                detail: finding.detail.as_bytes(),
+            }),
+        })
+    }
+
+    /// Adds a record of the collector's own stream, whose load is this run and whose one CPU
+    /// is 0, and gives it its number.
+    ///
+    /// # Errors
+    /// When it cannot be encoded.
+    pub fn own(&self, record: &Record<'_>) -> Result<(), rmp_serde::encode::Error> {
+        let mut state = self.0.borrow_mut();
+        let numbered = Record {
+            n: state.said,
+            ..record.clone()
+        };
+        state.batcher.push(&numbered, clock::boottime_ns())?;
+        state.said += 1;
+        state.events += 1;
+        Ok(())
     }
 
     /// Takes one sample. Runs inside libbpf's callback, where a panic would abort: a sample
@@ -54,15 +108,27 @@ impl Intake {
             events,
             syscalls,
             malformed,
+            seen,
+            own,
             ..
         } = &mut *state;
         let Some(record) = decoder.decode(bytes) else {
-            *malformed += 1;
+            let (stream, numbers) = abi::numbers_of(bytes).unwrap_or((Stream::Collector, 1));
+            malformed.add(stream, numbers);
             return;
         };
         if batcher.push(&record, clock::boottime_ns()).is_err() {
-            *malformed += 1;
+            malformed.add(record.event.stream(), record.event.numbers());
             return;
+        }
+        if seen.note(&record) {
+            // As the kernel shows this process: parent, cgroup.
+            let comm = own.comm;
+            *own = Task {
+                comm,
+                pid: own.pid,
+                ..record.task
+            };
         }
         match &record.event {
             Event::Chunk(chunk) => *syscalls += u64::from(chunk.count),
@@ -70,24 +136,65 @@ impl Intake {
         }
     }
 
-    /// Takes a record of the collector's own stream, and gives it its number.
-    pub fn own(&self, record: &Record<'_>) {
-        let state = &mut *self.state();
-        let numbered = Record {
-            n: state.own,
-            cpu: 0,
-            ..record.clone()
-        };
-        state.own += 1;
-        if state.batcher.push(&numbered, clock::boottime_ns()).is_err() {
-            state.malformed += 1;
-            return;
-        }
-        state.events += 1;
-    }
-
     /// What was taken, between two drains.
     pub fn state(&self) -> std::cell::RefMut<'_, State> {
         self.0.borrow_mut()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ravn_shared::kind::Kind;
+
+    use super::*;
+    use crate::batch::Origin;
+
+    /// A header of `kind` that says `len` bytes, and `payload`.
+    fn sample(kind: u16, payload: &[u8]) -> Vec<u8> {
+        let len = u32::try_from(96 + payload.len()).unwrap_or(0);
+        let mut bytes = vec![0; 96];
+        bytes[72..74].copy_from_slice(&kind.to_le_bytes());
+        bytes[76..80].copy_from_slice(&len.to_le_bytes());
+        bytes.extend_from_slice(payload);
+        bytes
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_counted_where_its_number_is_missing() {
+        let intake = Intake::new(
+            Batcher::new(Origin {
+                host: "h".to_owned(),
+                boot_id: [1; 16],
+                run_id: 2,
+                load_id: 3,
+                hz: 250,
+            }),
+            Redactor::default(),
+            0,
+            0,
+        );
+        for bytes in [
+            sample(Kind::Open as u16, b"short"),
+            sample(Kind::Open as u16, b"short"),
+            sample(Kind::Creds as u16, b""),
+            // 7 syscalls, and no ticks.
+            sample(Kind::Chunk as u16, &7u32.to_le_bytes()),
+            sample(9999, b""),
+            b"no header".to_vec(),
+        ] {
+            intake.sample(&bytes);
+        }
+        let state = intake.state();
+        let counts: Vec<_> = state.malformed.iter().collect();
+        assert_eq!(
+            counts,
+            [
+                (Stream::Sequence, 7),
+                (Stream::File, 2),
+                (Stream::Security, 1),
+                (Stream::Collector, 2)
+            ]
+        );
+        assert_eq!((state.events, state.syscalls), (0, 0));
     }
 }

@@ -7,29 +7,33 @@ mod check;
 mod config;
 mod coverage;
 mod cursor;
+mod filter;
 mod host;
 mod intake;
 mod libbpf_log;
+mod line;
 mod outbox;
 mod path;
+mod pins;
 mod programs;
+mod proof;
 mod report;
 mod run;
 mod send;
 mod skeleton;
 mod snapshot;
+mod standing;
 mod sweep;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use ravn_shared::config::ConfigError;
 use ravn_shared::{exit, log};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 const DEFAULT_CONFIG: &str = "/etc/ravn/collector.toml";
 
@@ -63,6 +67,15 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Take away the programs and rings that an instance left pinned.
+    #[command(
+        after_help = "Example: systemctl stop ravn-collector && ravn-collector unload --instance default"
+    )]
+    Unload {
+        /// The instance; by default the configured one.
+        #[arg(long, value_name = "NAME")]
+        instance: Option<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -91,21 +104,40 @@ fn act(arguments: Arguments) -> Result<()> {
     let path = arguments
         .config
         .unwrap_or_else(|| Path::new(DEFAULT_CONFIG).to_path_buf());
-    let config: config::Config = ravn_shared::config::load(&path, named)?;
+    let mut config: config::Config = ravn_shared::config::load(&path, named)?;
+    if let Some(Command::Unload {
+        instance: Some(name),
+    }) = &arguments.command
+    {
+        config.pins.instance.clone_from(name);
+    }
     config.validate()?;
     ravn_shared::config::host_name(&config.host)?;
     ravn_shared::link::check(&config.redis)?;
+    if let Some(Command::Unload { .. }) = arguments.command {
+        return pins::unload::run(config.pins.place().as_deref());
+    }
     host::check()?;
     match arguments.command.unwrap_or(Command::Run) {
         Command::Check { json } => check::run(&config, json),
+        Command::Unload { .. } => Ok(()),
         Command::Run => {
             log::start(&config.log)?;
-            let stop = Arc::new(AtomicBool::new(false));
-            for signal in [SIGTERM, SIGINT] {
-                signal_hook::flag::register(signal, Arc::clone(&stop))
+            let signals = run::Signals::default();
+            for (signal, flag) in [
+                (SIGTERM, &signals.stop),
+                (SIGINT, &signals.stop),
+                (SIGHUP, &signals.reload),
+            ] {
+                signal_hook::flag::register(signal, Arc::clone(flag))
                     .context("cannot catch signals")?;
             }
-            run::run(&config, &stop)
+            let read = || -> Result<config::Config> {
+                let config: config::Config = ravn_shared::config::load(&path, named)?;
+                config.validate()?;
+                Ok(config)
+            };
+            run::run(&config, &signals, &read)
         }
     }
 }

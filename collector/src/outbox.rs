@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ravn_shared::kind::{Class, Reason, Stream};
+use ravn_shared::kind::{Class, Reason};
 
 use crate::batch::{Batch, Counts};
+use crate::sweep::Reasons;
 
-/// Records lost in the collector, cumulative.
-pub type Losses = BTreeMap<(Stream, Reason), u64>;
+/// Records lost in the collector, cumulative, by the load that made them.
+pub type Losses = BTreeMap<u64, Reasons>;
 
 /// The queue. Shared by reference between two threads.
 #[derive(Debug)]
@@ -139,13 +140,16 @@ impl Outbox {
 impl Inner {
     fn lose(&mut self, reason: Reason, counts: &Counts) {
         for (stream, count) in counts.iter() {
-            *self.losses.entry((stream, reason)).or_default() += count;
+            let of_load = self.losses.entry(counts.load_id).or_default();
+            *of_load.entry((stream, reason)).or_default() += count;
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use ravn_shared::kind::Stream;
+
     use super::*;
 
     fn batch(class: Class, mark: u8) -> Batch {
@@ -173,7 +177,7 @@ mod tests {
         ] {
             outbox.push(batch(class, mark));
         }
-        assert_eq!(outbox.losses()[&(Stream::File, Reason::BufferFull)], 3);
+        assert_eq!(outbox.losses()[&0][&(Stream::File, Reason::BufferFull)], 3);
         assert_eq!(
             marks(&outbox.take(9, Class::Sequences, Duration::ZERO)),
             [2, 4, 3]

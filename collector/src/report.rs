@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::coverage::{self, Coverage, Fates};
+use crate::config::Filter;
+use crate::coverage::{self, Coverage};
+use crate::programs::{Cut, Programs};
 
 /// Numbers of now.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,6 +27,8 @@ pub struct Report {
     run_id: u64,
     load_id: u64,
     narrowed: bool,
+    unpinned: Option<String>,
+    cut: String,
     programs: String,
     coverage: String,
     last: (Instant, Numbers),
@@ -32,9 +36,27 @@ pub struct Report {
 }
 
 impl Report {
-    /// A report on these programs.
-    pub fn new(run_id: u64, load_id: u64, fates: &Fates, narrowed: bool) -> Self {
-        let programs: BTreeMap<&str, String> = fates
+    /// A report on no programs yet. `unpinned`: why nothing is pinned that should be.
+    pub fn new(run_id: u64, unpinned: Option<String>) -> Self {
+        let now = Instant::now();
+        Self {
+            started: now,
+            run_id,
+            load_id: 0,
+            narrowed: false,
+            unpinned,
+            cut: String::new(),
+            programs: String::new(),
+            coverage: String::new(),
+            last: (now, Numbers::default()),
+            rates: (0.0, 0.0),
+        }
+    }
+
+    /// These are the programs that record now, and what they leave out.
+    pub fn set_load(&mut self, load: &Programs, filter: &Filter) {
+        let programs: BTreeMap<&str, String> = load
+            .fates
             .iter()
             .map(|(name, fate)| {
                 (
@@ -44,17 +66,16 @@ impl Report {
                 )
             })
             .collect();
-        let now = Instant::now();
-        Self {
-            started: now,
-            run_id,
-            load_id,
-            narrowed,
-            programs: json(&programs),
-            coverage: json(&texts(&coverage::report(fates, narrowed))),
-            last: (now, Numbers::default()),
-            rates: (0.0, 0.0),
-        }
+        let scope = filter.scope(self.unpinned.is_some());
+        self.narrowed = scope.narrowed;
+        self.load_id = load.load_id;
+        self.programs = json(&programs);
+        self.coverage = json(&texts(&coverage::report(&load.fates, &scope)));
+    }
+
+    /// Records that the budget cut, by process and kind, the most first.
+    pub fn set_cuts(&mut self, cuts: &[Cut]) {
+        self.cut = json(&cuts);
     }
 
     /// Takes the rates since the last call. Call about every 5 s.
@@ -89,6 +110,13 @@ impl Report {
             field("programs", self.programs.clone()),
             field("coverage", self.coverage.clone()),
             field("narrowed", u8::from(self.narrowed).to_string()),
+            field(
+                "pinned",
+                self.unpinned
+                    .as_ref()
+                    .map_or_else(|| "yes".to_owned(), |why| format!("no: {why}")),
+            ),
+            field("budget_cut", self.cut.clone()),
             field("buffered_batches", numbers.waiting.to_string()),
         ]
     }

@@ -1,4 +1,4 @@
-//! The collector at work: load, attach, then drain, cut and hand over until told to stop.
+//! The collector at work: one thread drains, one sends, one proves; until told to stop.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,95 +6,98 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use libbpf_rs::RingBuffer;
 use ravn_shared::keys::Keys;
 use ravn_shared::service::Service;
-use ravn_shared::wire::Lost;
 use ravn_shared::{clock, config, link};
 
 use crate::backlog::Backlog;
-use crate::batch::{Batch, Batcher, Origin};
+use crate::batch::{Batcher, Origin};
 use crate::config::Config;
 use crate::intake::Intake;
+use crate::line::{Line, Parts};
 use crate::outbox::Outbox;
-use crate::programs::Programs;
-use crate::report::{Numbers, Report};
+use crate::proof::Prover;
+use crate::report::Report;
 use crate::send::{Sender, Wire};
-use crate::snapshot;
-use crate::sweep::{self, Sweep};
+use crate::standing::{Found, Standing};
 
-/// Between two drains. At 600 k records/s of 128 bytes that is 0.4 MiB of the ring.
-const DRAIN_EVERY: Duration = Duration::from_millis(5);
-/// Records of one ring before the others have their turn and batches are cut.
-const MOST_A_DRAIN: usize = 8192;
-/// A record waits at most so long for its batch to fill.
-const PATIENCE_NS: u64 = 20_000_000;
-/// Losses are told at least this often when they changed, in an empty batch if need be.
-const TELL_LOST_NS: u64 = 1_000_000_000;
-const REPORT_EVERY: Duration = Duration::from_secs(5);
-/// A sender that finished no step for so long hangs; the watchdog is not fed.
-const SENDER_HANGS_NS: u64 = 8_000_000_000;
 /// For what still waits when told to stop.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
+const DRAIN_LOOK: Duration = Duration::from_millis(5);
 
-/// Runs until `stop` is set.
+/// What signals set.
+#[derive(Debug, Default)]
+pub struct Signals {
+    /// End (SIGTERM, SIGINT).
+    pub stop: Arc<AtomicBool>,
+    /// Read the configuration again (SIGHUP).
+    pub reload: Arc<AtomicBool>,
+}
+
+/// Runs until told to stop; `read` reads the configuration again.
 ///
 /// # Errors
 /// When nothing loads or attaches, or the rings cannot be read.
-pub fn run(config: &Config, stop: &AtomicBool) -> Result<()> {
+pub fn run(config: &Config, signals: &Signals, read: &dyn Fn() -> Result<Config>) -> Result<()> {
     let host = config::host_name(&config.host)?;
-    let mut programs = Programs::load(config)?;
-    programs.exclude_self()?;
-    let (run_id, load_id) = (link::random_id(), link::random_id());
-    let boot_id = clock::boot_id().context("cannot read the boot id; is /proc mounted?")?;
+    let prover = Prover::start()?;
+    let (standing, found) = Standing::begin(config, prover.pid())?;
+    say(&standing, &found);
+    let run_id = link::random_id();
     let origin = Origin {
         host: host.clone(),
-        boot_id,
+        boot_id: clock::boot_id().context("cannot read the boot id; is /proc mounted?")?,
         run_id,
-        load_id,
-        hz: programs.hz,
+        load_id: standing.programs.load_id,
+        hz: standing.hz,
     };
-    let intake = Intake::new(Batcher::new(origin));
-    let sink = intake.clone();
-    let rings = programs.rings(move |bytes| sink.sample(bytes))?;
-
+    let intake = Intake::new(
+        Batcher::new(origin),
+        config.redact.redactor()?,
+        prover.pid(),
+        standing.start_ns,
+    );
     let outbox = Arc::new(Outbox::new(config.buffer.bytes));
     let wire = Arc::new(Wire::default());
     let sender = start_sender(config, &host, &outbox, &wire)?;
-    programs.attach()?;
-    snapshot::take(&mut programs, &config.filter.only_cgroups, &intake);
-    let narrowed = !config.filter.only_cgroups.is_empty();
-    for (name, fate) in &programs.fates {
-        if let Err(why) = fate {
-            tracing::warn!("{name} is not attached: {why}; what it sees is missing, see coverage");
-        }
-    }
-    tracing::info!(
-        "{} programs attached, {} jiffies a second",
-        programs.attached(),
-        programs.hz
-    );
-
-    let report = Report::new(run_id, load_id, &programs.fates, narrowed);
-    let mut line = Line {
-        programs: &programs,
-        rings,
+    let mut line = Line::new(Parts {
+        report: Report::new(run_id, standing.unpinned.clone()),
+        config: config.clone(),
+        standing,
+        prover,
         intake,
         outbox: Arc::clone(&outbox),
         wire: Arc::clone(&wire),
         service: Service::new(),
-        sweep: Sweep::default(),
-        lost: None,
-        lost_since_ns: 0,
-        load_id,
-        report,
-        ready: false,
-    };
-    line.work(stop)?;
-    line.service.stopping();
-    line.last()?;
+    })?;
+    line.receive(found)?;
+    line.snapshot()?;
+    line.work(signals, read)?;
+    line.finish()?;
     drop(line);
     finish(sender, &outbox, &wire)
+}
+
+fn say(standing: &Standing, found: &Found) {
+    for (name, fate) in &standing.programs.fates {
+        if let Err(why) = fate {
+            tracing::warn!("{name} is not attached: {why}; what it sees is missing, see coverage");
+        }
+    }
+    if let Some(why) = &standing.unpinned {
+        tracing::warn!("nothing is pinned: {why}; a restart will miss what happens meanwhile");
+    }
+    tracing::info!(
+        "{} programs {}, load {:016x}, {} jiffies a second",
+        standing.programs.hooks.len(),
+        if found.taken_over {
+            "taken over from an earlier collector"
+        } else {
+            "attached"
+        },
+        standing.programs.load_id,
+        standing.hz
+    );
 }
 
 fn start_sender(
@@ -122,7 +125,7 @@ fn finish(sender: JoinHandle<()>, outbox: &Outbox, wire: &Wire) -> Result<()> {
     outbox.close();
     let deadline = Instant::now() + DRAIN_DEADLINE;
     while !sender.is_finished() && Instant::now() < deadline {
-        std::thread::sleep(DRAIN_EVERY);
+        std::thread::sleep(DRAIN_LOOK);
     }
     if !sender.is_finished() {
         wire.abandon.store(true, Ordering::Relaxed);
@@ -134,159 +137,4 @@ fn finish(sender: JoinHandle<()>, outbox: &Outbox, wire: &Wire) -> Result<()> {
     sender
         .join()
         .map_err(|_| anyhow::anyhow!("the sending thread panicked"))
-}
-
-/// The polling thread's state.
-struct Line<'p> {
-    programs: &'p Programs,
-    rings: Vec<RingBuffer<'p>>,
-    intake: Intake,
-    outbox: Arc<Outbox>,
-    wire: Arc<Wire>,
-    service: Service,
-    sweep: Sweep,
-    /// Counters that the next batch tells.
-    lost: Option<Lost>,
-    lost_since_ns: u64,
-    load_id: u64,
-    report: Report,
-    ready: bool,
-}
-
-impl Line<'_> {
-    fn work(&mut self, stop: &AtomicBool) -> Result<()> {
-        let (mut next_sweep_ns, mut next_report) = (0, Instant::now());
-        while !stop.load(Ordering::Relaxed) {
-            let more = self.drain()?;
-            let now_ns = clock::boottime_ns();
-            if now_ns >= next_sweep_ns {
-                self.sweep.flush_idle(self.programs)?;
-                self.drain()?;
-                self.note_losses(now_ns);
-                next_sweep_ns = now_ns + sweep::EVERY_NS;
-            }
-            self.cut(self.outbox.is_idle(), now_ns)?;
-            self.tell_service(now_ns);
-            if Instant::now() >= next_report {
-                self.publish();
-                next_report = Instant::now() + REPORT_EVERY;
-            }
-            if !more {
-                std::thread::sleep(DRAIN_EVERY);
-            }
-        }
-        Ok(())
-    }
-
-    /// The last look: everything that the programs wrote, and their final counters.
-    fn last(&mut self) -> Result<()> {
-        for (cpu, _) in self.programs.counters()?.waiting {
-            self.programs.flush(cpu)?;
-        }
-        // The hooks are still attached: a flood is not waited out.
-        for _ in 0..64 {
-            if !self.drain()? {
-                break;
-            }
-        }
-        self.sweep.flush_idle(self.programs)?;
-        self.note_losses(clock::boottime_ns());
-        self.cut(true, clock::boottime_ns())?;
-        if let Some(lost) = self.lost.take() {
-            let batch = self.intake.state().batcher.empty(lost)?;
-            self.outbox.push(batch);
-        }
-        Ok(())
-    }
-
-    /// Takes what the rings hold, at most [`MOST_A_DRAIN`] of each. True: there is more.
-    fn drain(&self) -> Result<bool> {
-        let mut more = false;
-        for ring in &self.rings {
-            let drained = ring.consume_raw_n(MOST_A_DRAIN);
-            if drained < 0 {
-                anyhow::bail!(
-                    "cannot read the ring buffers: {}",
-                    std::io::Error::from_raw_os_error(-drained)
-                );
-            }
-            more |= drained.cast_unsigned() as usize >= MOST_A_DRAIN;
-        }
-        Ok(more)
-    }
-
-    fn note_losses(&mut self, now_ns: u64) {
-        let losses = self.outbox.losses();
-        let (malformed, own) = {
-            let state = self.intake.state();
-            (state.malformed, state.own)
-        };
-        let collector = sweep::Collector {
-            losses: &losses,
-            malformed,
-            own,
-        };
-        if let Some(changed) = self.sweep.changes(self.load_id, &collector) {
-            if self.lost.is_none() {
-                self.lost_since_ns = now_ns;
-            }
-            self.lost = Some(changed);
-        }
-    }
-
-    fn cut(&mut self, all: bool, now_ns: u64) -> Result<()> {
-        let mut batches: Vec<Batch> = Vec::new();
-        let mut state = self.intake.state();
-        state
-            .batcher
-            .cut(all, now_ns, PATIENCE_NS, &mut self.lost, |batch| {
-                batches.push(batch)
-            })?;
-        if now_ns.saturating_sub(self.lost_since_ns) >= TELL_LOST_NS
-            && let Some(lost) = self.lost.take()
-        {
-            batches.push(state.batcher.empty(lost)?);
-        }
-        drop(state);
-        for batch in batches {
-            self.outbox.push(batch);
-        }
-        Ok(())
-    }
-
-    /// READY=1 once Redis answers; WATCHDOG=1 out of a finished round in which the
-    /// sender lives too, be it by handling an outage.
-    fn tell_service(&mut self, now_ns: u64) {
-        if !self.ready && self.wire.connected.load(Ordering::Relaxed) {
-            self.service.ready();
-            self.ready = true;
-        }
-        if now_ns.saturating_sub(self.wire.step_ns.load(Ordering::Relaxed)) < SENDER_HANGS_NS {
-            self.service.beat();
-        }
-    }
-
-    fn publish(&mut self) {
-        let numbers = self.numbers();
-        self.report.measure(numbers);
-        self.wire
-            .set_report(self.report.fields(numbers, &self.sweep.lost_by()));
-        let trouble = self.wire.trouble();
-        self.service
-            .status(&self.report.status(numbers, trouble.as_deref()));
-        if !self.ready {
-            // Hooks are attached and buffering; only Redis is missing.
-            self.service.extend(REPORT_EVERY * 3);
-        }
-    }
-
-    fn numbers(&self) -> Numbers {
-        let state = self.intake.state();
-        Numbers {
-            events: state.events,
-            syscalls: state.syscalls,
-            lost: self.sweep.total_lost(),
-            waiting: self.outbox.len(),
-        }
-    }
 }

@@ -6,28 +6,33 @@ use anyhow::Result;
 use ravn_shared::kind::{Reason, Stream};
 use ravn_shared::wire::Lost;
 
-use crate::outbox::Losses;
+use crate::batch::Counts;
 use crate::programs::{Counters, Programs};
 
 /// How often, nanoseconds.
 pub const EVERY_NS: u64 = 250_000_000;
 
+/// Counts by stream and reason.
+pub type Reasons = BTreeMap<(Stream, Reason), u64>;
+
 /// What the collector itself counts.
-#[derive(Clone, Copy, Debug)]
-pub struct Collector<'a> {
-    /// Lost between the rings and Redis.
-    pub losses: &'a Losses,
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Own<'a> {
+    /// What it lost of this load.
+    pub lost: Option<&'a Reasons>,
     /// Samples that were no record.
-    pub malformed: u64,
-    /// Numbers of its own stream.
-    pub own: u64,
+    pub malformed: Counts,
+    /// Records of its own stream.
+    pub said: u64,
 }
 
-/// What the last sweep saw.
+/// What the last sweep saw of the active load.
 #[derive(Debug, Default)]
 pub struct Sweep {
     last: Counters,
     told: Lost,
+    /// Losses of the loads before.
+    past: Reasons,
 }
 
 impl Sweep {
@@ -57,47 +62,69 @@ impl Sweep {
     }
 
     /// The counters as batches tell them, if they changed since they were last told.
-    pub fn changes(&mut self, load_id: u64, collector: &Collector<'_>) -> Option<Lost> {
-        let lost = self.lost(load_id, collector);
+    pub fn changes(&mut self, load_id: u64, own: Own<'_>) -> Option<Lost> {
+        let lost = lost(load_id, &self.last, own);
         (lost != self.told).then(|| {
             self.told = lost.clone();
             lost
         })
     }
 
+    /// Another load is the active one; this is what the one before lost.
+    pub fn turn(&mut self, lost: Lost) {
+        for (stream, reason, count) in lost.reasons {
+            // The collector's own count goes on.
+            if stream != Stream::Collector {
+                *self.past.entry((stream, reason)).or_default() += count;
+            }
+        }
+        self.told = Lost::default();
+        self.last = Counters::default();
+    }
+
     /// All that was lost so far: in the kernel and here.
     pub fn total_lost(&self) -> u64 {
-        self.told.reasons.iter().map(|(_, _, count)| count).sum()
+        self.all().values().sum()
     }
 
     /// Losses by `stream.reason`.
     pub fn lost_by(&self) -> BTreeMap<String, u64> {
-        self.told
-            .reasons
-            .iter()
-            .map(|(stream, reason, count)| (format!("{}.{}", stream.name(), reason.name()), *count))
+        self.all()
+            .into_iter()
+            .map(|((stream, reason), count)| {
+                (format!("{}.{}", stream.name(), reason.name()), count)
+            })
             .collect()
     }
 
-    fn lost(&self, load_id: u64, collector: &Collector<'_>) -> Lost {
-        let mut reasons = self.last.reasons.clone();
-        for (at, count) in collector.losses {
-            *reasons.entry(*at).or_default() += count;
+    fn all(&self) -> Reasons {
+        let mut all = self.past.clone();
+        for (stream, reason, count) in &self.told.reasons {
+            *all.entry((*stream, *reason)).or_default() += count;
         }
-        if collector.malformed > 0 {
-            reasons.insert((Stream::Collector, Reason::Malformed), collector.malformed);
-        }
-        let mut taken = self.last.taken.clone();
-        if collector.own > 0 {
-            taken.push((Stream::Collector, 0, collector.own));
-        }
-        Lost {
-            load_id,
-            taken,
-            reasons: reasons
-                .into_iter()
-                .map(|((stream, reason), count)| (stream, reason, count))
-                .collect(),
-        }
+        all
+    }
+}
+
+/// Counters of a load as batches tell them.
+pub fn lost(load_id: u64, counters: &Counters, own: Own<'_>) -> Lost {
+    let mut reasons = counters.reasons.clone();
+    for (at, count) in own.lost.into_iter().flatten() {
+        *reasons.entry(*at).or_default() += count;
+    }
+    for (stream, count) in own.malformed.iter() {
+        reasons.insert((stream, Reason::Malformed), count);
+    }
+    let mut taken = counters.taken.clone();
+    if own.said > 0 {
+        taken.push((Stream::Collector, 0, own.said));
+    }
+    Lost {
+        load_id,
+        taken,
+        reasons: reasons
+            .into_iter()
+            .map(|((stream, reason), count)| (stream, reason, count))
+            .collect(),
     }
 }

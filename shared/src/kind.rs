@@ -148,6 +148,20 @@ kinds! {
     Rename = 34, "rename", File;
     /// A file's mode was changed.
     Chmod = 35, "chmod", File;
+    /// A file got one more name.
+    Link = 36, "link", File;
+    /// A symlink was made.
+    Symlink = 37, "symlink", File;
+    /// A file's owner or group was changed.
+    Chown = 38, "chown", File;
+    /// A file's length was set.
+    Truncate = 39, "truncate", File;
+    /// An extended attribute was set or removed.
+    SetXattr = 40, "setxattr", File;
+    /// A device, FIFO, socket or file was made by mknod.
+    Mknod = 41, "mknod", File;
+    /// A sensitive file was opened for reading.
+    Read = 42, "read", File;
     /// A socket was connected, or a connection was tried.
     Connect = 48, "connect", Network;
     /// A connection was accepted.
@@ -156,7 +170,15 @@ kinds! {
     Bind = 50, "bind", Network;
     /// A socket was made to listen.
     Listen = 51, "listen", Network;
-    /// Credentials were set: the setuid and setgid families, capset.
+    /// An unconnected UDP socket sent to an address for the first time.
+    Send = 52, "send", Network;
+    /// A TCP connection ended.
+    Close = 53, "close", Network;
+    /// A name server was asked.
+    Dns = 54, "dns", Network;
+    /// A packet socket or a raw inet socket was made.
+    RawSocket = 55, "raw_socket", Network;
+    /// Credentials were set (the setuid and setgid families, capset), or changed otherwise.
     Creds = 64, "creds", Security;
     /// ptrace was called.
     Ptrace = 65, "ptrace", Security;
@@ -170,8 +192,36 @@ kinds! {
     Module = 69, "module", Security;
     /// bpf() was called to load, create, attach or pin.
     Bpf = 70, "bpf", Security;
+    /// Memory of another process was read or written by process_vm_readv or _writev.
+    VmWrite = 71, "vm_write", Security;
+    /// pivot_root was called.
+    PivotRoot = 72, "pivot_root", Security;
+    /// A process got namespaces of its own.
+    Unshare = 73, "unshare", Security;
+    /// A process entered other namespaces.
+    SetNs = 74, "setns", Security;
+    /// Memory was made executable that is or was writable.
+    ExecMemory = 75, "exec_memory", Security;
+    /// A signal was sent to another user's process, or to the sensor.
+    Kill = 76, "kill", Security;
+    /// keyctl was called.
+    Keyctl = 77, "keyctl", Security;
+    /// Another kernel was loaded, to be started without a boot.
+    Kexec = 78, "kexec", Security;
+    /// perf_event_open was called.
+    PerfEventOpen = 79, "perf_event_open", Security;
+    /// userfaultfd was called.
+    Userfaultfd = 80, "userfaultfd", Security;
+    /// An io_uring was set up.
+    IoUring = 81, "io_uring", Security;
+    /// An operation was submitted to io_uring that elsewhere takes a syscall.
+    IoUringOp = 82, "io_uring_op", Security;
+    /// A 64-bit process made its first 32-bit call.
+    Compat = 83, "compat", Security;
     /// A process that was there before the sensor.
     Process = 96, "process", Collector;
+    /// Something of the sensor's own was taken away or changed behind its back.
+    Tampering = 98, "tampering", Collector;
     /// A cgroup that was there before the sensor.
     CgroupFound = 99, "cgroup_found", Collector;
 }

@@ -65,28 +65,40 @@ pub fn first_refusal(error: &RedisError) -> RedisError {
     first.map_or_else(|| error.clone(), |(_, first)| RedisError::from(first))
 }
 
-/// One line for a failed Redis call: what Redis said, and the mend.
+/// One line for a failed Redis call of a daemon: what Redis said, the mend, and that it tries
+/// again, as both daemons do for ever.
 pub fn explain(error: &RedisError) -> String {
-    let error = &first_refusal(error);
-    let mend = match error.kind() {
-        ErrorKind::AuthenticationFailed => "check redis.username and redis.password_file",
-        ErrorKind::Server(ServerErrorKind::NoPerm) => "load the ACL file that came with RAVN",
-        ErrorKind::Server(ServerErrorKind::BusyLoading) => {
-            "Redis is loading its data; trying again"
-        }
-        ErrorKind::Server(ServerErrorKind::ReadOnly) => {
-            "this is a replica; point redis.url at its primary"
-        }
-        ErrorKind::Io => "is Redis running, and is redis.url right? trying again",
-        _ => match error.code() {
-            Some("OOM") => "raise maxmemory; the list is being trimmed",
-            Some("MISCONF") => "Redis cannot save to disk; free space or stop its saving",
-            Some("WRONGPASS") => "check redis.username and redis.password_file",
-            Some("NOAUTH") => "set redis.username and redis.password_file",
-            _ => "trying again",
+    let said = first_refusal(error);
+    let mend = match said.kind() {
+        ErrorKind::AuthenticationFailed => Some("check redis.username and redis.password_file"),
+        ErrorKind::Io => Some("is Redis running, and is redis.url right?"),
+        _ => match said.code() {
+            Some("WRONGPASS") => Some("check redis.username and redis.password_file"),
+            Some("NOAUTH") => Some("set redis.username and redis.password_file"),
+            _ => mend(&said),
         },
     };
-    format!("redis: {error}; {mend}")
+    match mend {
+        Some(mend) => format!("redis: {said}; {mend}; trying again"),
+        None => format!("redis: {said}; trying again"),
+    }
+}
+
+/// The mend of what Redis refuses, whoever asked; None where there is no known one.
+pub fn mend(error: &RedisError) -> Option<&'static str> {
+    let error = &first_refusal(error);
+    match error.kind() {
+        ErrorKind::Server(ServerErrorKind::NoPerm) => Some("load the ACL file that came with RAVN"),
+        ErrorKind::Server(ServerErrorKind::BusyLoading) => Some("Redis is loading its data"),
+        ErrorKind::Server(ServerErrorKind::ReadOnly) => {
+            Some("this is a replica; speak to its primary")
+        }
+        _ => match error.code() {
+            Some("OOM") => Some("raise maxmemory; the list is being trimmed"),
+            Some("MISCONF") => Some("Redis cannot save to disk; free space or stop its saving"),
+            _ => None,
+        },
+    }
 }
 
 /// Waits between attempts: doubles from 100 ms to 2 s, each with up to half of it as

@@ -220,32 +220,17 @@ impl Serialize for Record<'_> {
         let task = (!matches!(self.event, Event::Chunk(_))).then_some(&self.task);
         tuple.serialize_element(&task)?;
         tuple.serialize_element(&self.place)?;
-        match &self.event {
-            Event::Fork(payload) => tuple.serialize_element(payload),
-            Event::Exec(payload) | Event::Process(payload) => tuple.serialize_element(payload),
-            Event::Exit(payload) => tuple.serialize_element(payload),
-            Event::Cgroup(payload) | Event::CgroupFound(payload) => {
-                tuple.serialize_element(payload)
-            }
-            Event::Chunk(payload) => tuple.serialize_element(payload),
-            Event::Open(payload) => tuple.serialize_element(payload),
-            Event::Unlink(payload) => tuple.serialize_element(payload),
-            Event::Rename(payload) => tuple.serialize_element(payload),
-            Event::Chmod(payload) => tuple.serialize_element(payload),
-            Event::Connect(payload)
-            | Event::Accept(payload)
-            | Event::Bind(payload)
-            | Event::Listen(payload) => tuple.serialize_element(payload),
-            Event::Creds(payload) => tuple.serialize_element(payload),
-            Event::Ptrace(payload) => tuple.serialize_element(payload),
-            Event::Memfd(payload) => tuple.serialize_element(payload),
-            Event::DupSocket(payload) => tuple.serialize_element(payload),
-            Event::Mount(payload) => tuple.serialize_element(payload),
-            Event::Module(payload) => tuple.serialize_element(payload),
-            Event::Bpf(payload) => tuple.serialize_element(payload),
-            Event::Unknown { .. } => tuple.serialize_element(&()),
-        }?;
+        tuple.serialize_element(&PayloadOf(&self.event))?;
         tuple.end()
+    }
+}
+
+/// The payload of an event, as one value.
+struct PayloadOf<'e, 'a>(&'e Event<'a>);
+
+impl Serialize for PayloadOf<'_, '_> {
+    fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize_payload(output)
     }
 }
 
@@ -306,30 +291,7 @@ impl<'de> DeserializeSeed<'de> for Payload {
                 self.stream.name()
             )));
         }
-        Ok(match kind {
-            Kind::Fork => Event::Fork(Deserialize::deserialize(input)?),
-            Kind::Exec => Event::Exec(Deserialize::deserialize(input)?),
-            Kind::Exit => Event::Exit(Deserialize::deserialize(input)?),
-            Kind::Cgroup => Event::Cgroup(Deserialize::deserialize(input)?),
-            Kind::Chunk => Event::Chunk(Deserialize::deserialize(input)?),
-            Kind::Open => Event::Open(Deserialize::deserialize(input)?),
-            Kind::Unlink => Event::Unlink(Deserialize::deserialize(input)?),
-            Kind::Rename => Event::Rename(Deserialize::deserialize(input)?),
-            Kind::Chmod => Event::Chmod(Deserialize::deserialize(input)?),
-            Kind::Connect => Event::Connect(Deserialize::deserialize(input)?),
-            Kind::Accept => Event::Accept(Deserialize::deserialize(input)?),
-            Kind::Bind => Event::Bind(Deserialize::deserialize(input)?),
-            Kind::Listen => Event::Listen(Deserialize::deserialize(input)?),
-            Kind::Creds => Event::Creds(Deserialize::deserialize(input)?),
-            Kind::Ptrace => Event::Ptrace(Deserialize::deserialize(input)?),
-            Kind::Memfd => Event::Memfd(Deserialize::deserialize(input)?),
-            Kind::DupSocket => Event::DupSocket(Deserialize::deserialize(input)?),
-            Kind::Mount => Event::Mount(Deserialize::deserialize(input)?),
-            Kind::Module => Event::Module(Deserialize::deserialize(input)?),
-            Kind::Bpf => Event::Bpf(Deserialize::deserialize(input)?),
-            Kind::Process => Event::Process(Deserialize::deserialize(input)?),
-            Kind::CgroupFound => Event::CgroupFound(Deserialize::deserialize(input)?),
-        })
+        Event::deserialize_payload(kind, input)
     }
 }
 

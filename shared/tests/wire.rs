@@ -4,8 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use proptest::prelude::*;
-use ravn_shared::event::{Event, Exit, Named, Open, Place, Record, Rename, Task};
-use ravn_shared::kind::{Class, Reason, Stream};
+use ravn_shared::event::{
+    Close, Creds, Dns, Event, Exit, Kill, Named, Open, Place, Record, Rename, Socket, Target, Task,
+    VmAccess,
+};
+use ravn_shared::kind::{Class, Kind, Reason, Stream};
 use ravn_shared::wire::{self, Header, Lost, WireError};
 
 fn header<'a>(host: &'a str, lost: Lost) -> Header<'a> {
@@ -117,6 +120,102 @@ fn a_batch_of_an_unknown_kind_keeps_its_place_in_the_count() {
     );
     let batch = wire::decode_batch(&bytes).unwrap();
     assert_eq!(batch.records, [unknown]);
+}
+
+fn record(event: Event<'_>) -> Record<'_> {
+    Record {
+        cpu: 1,
+        n: 8,
+        time_ns: 9,
+        task: task(b"x"),
+        place: Place::default(),
+        event,
+    }
+}
+
+#[test]
+fn every_kind_is_written_and_read() {
+    for kind in Kind::ALL {
+        let mut one = record(Event::empty(*kind));
+        if *kind == Kind::Chunk {
+            one.task = Task::default();
+        }
+        let bytes = encode(&header("h", Lost::default()), std::slice::from_ref(&one));
+        let batch = wire::decode_batch(&bytes).unwrap();
+        assert_eq!(batch.records, [one], "{}", kind.name());
+    }
+}
+
+#[test]
+fn fields_of_another_process_keep_their_places() {
+    let process = Target {
+        tgid: 5,
+        pid: 6,
+        start_ns: 7,
+        uid: 8,
+        comm: b"a\xffb",
+    };
+    let socket = Socket {
+        family: 2,
+        kind: 1,
+        protocol: 6,
+        local: &[127, 0, 0, 1],
+        local_port: 80,
+        remote: &[10, 0, 0, 1],
+        remote_port: 4000,
+        ret: -111,
+        as_given: true,
+    };
+    let records = [
+        record(Event::Kill(Kill {
+            signal: 9,
+            result: 2,
+            process,
+        })),
+        record(Event::VmWrite(VmAccess {
+            write: true,
+            target: 3,
+            ret: -1,
+            process,
+        })),
+        record(Event::Close(Close {
+            socket,
+            sent: 1 << 40,
+            received: 2,
+            duration_ns: 3,
+        })),
+        record(Event::Dns(Dns {
+            name: b"a.b",
+            record_type: 16,
+            cut: true,
+            socket,
+        })),
+    ];
+    let bytes = encode(&header("h", Lost::default()), &records);
+    assert_eq!(wire::decode_batch(&bytes).unwrap().records, records);
+}
+
+/// A recording of an earlier version has fewer elements in some payloads.
+#[test]
+fn elements_that_are_missing_at_the_end_are_empty() {
+    let ids = [1u32, 2, 3, 4];
+    let creds = (105u16, 0i32, ids, ids, 5u64, 1u32);
+    let place = (0u64, 0u32);
+    let old = (64u16, 4u8, 1u16, 8u64, 9u64, task(b"x"), place, creds);
+    let bytes = rmp_serde::to_vec(&old).unwrap();
+    let mut batch = Vec::new();
+    let head = header("h", Lost::default());
+    wire::encode_batch(&head, [bytes.as_slice()].into_iter(), &mut batch).unwrap();
+    let expected = Creds {
+        syscall: 105,
+        uids: ids,
+        gids: ids,
+        cap_effective: 5,
+        user_ns_level: 1,
+        ..Creds::default()
+    };
+    let read = wire::decode_batch(&batch).unwrap();
+    assert_eq!(read.records[0].event, Event::Creds(expected));
 }
 
 #[test]

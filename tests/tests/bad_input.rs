@@ -275,7 +275,7 @@ fn the_analyzer_ends_cleanly_and_ravn_says_that_nobody_judges() {
 fn ravn_without_a_redis_says_where_it_looked() {
     let sandbox = Sandbox::without_redis().unwrap();
     let output = sandbox.ravn(&["status"]).unwrap();
-    assert_says(&output, 1, &["redis.sock", "is Redis running"]);
+    assert_says(&output, 1, &["redis.sock", "is RAVN running"]);
     let output = sandbox.ravn(&["wait", "--seconds", "0"]).unwrap();
     assert_says(&output, 1, &["redis.sock"]);
     let doctor = sandbox.ravn(&["doctor"]).unwrap();

@@ -58,7 +58,10 @@ fn a_process_older_than_the_sensor_is_told() {
     let mut sandbox = Sandbox::new().unwrap();
     let folder = sandbox.folder().to_path_buf();
     let gone = folder.join("gone");
-    fs::copy("/bin/sleep", &gone).unwrap();
+    // Not by this process: another test's fork would keep it open for writing, and it could not
+    // be run.
+    let copied = Command::new("cp").arg("/bin/sleep").arg(&gone).status();
+    assert!(copied.unwrap().success());
     let mut command = sandbox.command(&gone).unwrap();
     let deleted = Older::start(command.arg("601"));
     fs::remove_file(&gone).unwrap();

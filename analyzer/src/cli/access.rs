@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use ravn_shared::keys::Keys;
 use ravn_shared::link;
-use redis::{Client, Connection, ConnectionInfo, IntoConnectionInfo, RedisError};
+use redis::{Client, Connection, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError};
 
 /// Longest wait for Redis to take a connection, and for a reply.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -81,10 +81,8 @@ impl Access {
     /// # Errors
     /// What Redis said, and the mend.
     pub fn reader(&self) -> Result<Connection> {
-        match &self.url {
-            Some(url) => connect(url_info(url, "RAVN_REDIS_URL")?),
-            None => connect(self.socket_info(&self.user, true)?),
-        }
+        let given = self.url.as_deref().map(|url| (url, "RAVN_REDIS_URL"));
+        self.open(given, &self.user, std::env::var("REDISCLI_AUTH").ok())
     }
 
     /// A connection with the operator's rights.
@@ -92,10 +90,9 @@ impl Access {
     /// # Errors
     /// What Redis said, and the mend.
     pub fn operator(&self) -> Result<Connection> {
-        match &self.operator_url {
-            Some(url) => connect(url_info(url, "RAVN_OPERATOR_URL")?),
-            None => connect(self.socket_info("ravn-operator", false)?),
-        }
+        let url = self.operator_url.as_deref();
+        let given = url.map(|url| (url, "RAVN_OPERATOR_URL"));
+        self.open(given, "ravn-operator", None)
     }
 
     /// The socket or address, for messages.
@@ -111,17 +108,22 @@ impl Access {
         }
     }
 
-    fn socket_info(&self, user: &str, from_environment: bool) -> Result<ConnectionInfo> {
-        let url = format!("unix://{}", self.socket.display());
-        let info = url_info(&url, "--socket")?;
+    /// Connects to the URL that was given (with its name), or as `user` to the socket.
+    fn open(
+        &self,
+        given: Option<(&str, &str)>,
+        user: &str,
+        password_given: Option<String>,
+    ) -> Result<Connection> {
+        if let Some((url, name)) = given {
+            return connect(url_info(url, name)?);
+        }
+        let info = url_info(&format!("unix://{}", self.socket.display()), "--socket")?;
         let mut settings = info.redis_settings().clone().set_username(user);
-        let given = from_environment
-            .then(|| std::env::var("REDISCLI_AUTH").ok())
-            .flatten();
-        if let Some(password) = given.or_else(|| password(user)) {
+        if let Some(password) = password_given.or_else(|| password(user)) {
             settings = settings.set_password(password);
         }
-        Ok(info.set_redis_settings(settings))
+        connect(info.set_redis_settings(settings))
     }
 }
 
@@ -157,7 +159,37 @@ pub fn connect(info: ConnectionInfo) -> Result<Connection> {
     Ok(connection)
 }
 
-/// An error of Redis in one line with its mend.
+/// An error of Redis in one line with its mend. `ravn` asks once and does not try again.
 pub fn said(error: &RedisError) -> anyhow::Error {
-    anyhow!(link::explain(error))
+    let refusal = link::first_refusal(error);
+    let password = "check --user, and REDISCLI_AUTH or /etc/ravn/<user>.password";
+    let mend = match refusal.kind() {
+        ErrorKind::Io => Some(
+            "is RAVN running (systemctl status ravn-redis ravn-analyzer), and is --socket or RAVN_REDIS_URL right?",
+        ),
+        ErrorKind::AuthenticationFailed => Some(password),
+        _ => match refusal.code() {
+            Some("WRONGPASS" | "NOAUTH") => Some(password),
+            _ => link::mend(&refusal),
+        },
+    };
+    match mend {
+        Some(mend) => anyhow!("redis: {refusal}; {mend}"),
+        None => anyhow!("redis: {refusal}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_tried_again_is_not_said_to_be() {
+        let info = url_info("unix:///nonexistent/redis.sock", "--socket").unwrap();
+        let text = format!("{:#}", connect(info).err().unwrap());
+        assert!(text.contains("is RAVN running"), "{text}");
+        assert!(!text.contains("trying again"), "{text}");
+    }
 }

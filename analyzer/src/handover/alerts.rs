@@ -112,12 +112,12 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::scratch::Scratch;
 
     #[test]
     fn lines_are_appended_and_a_full_file_moves_aside() {
-        let dir = std::env::temp_dir().join(format!("ravn-alerts-{}", std::process::id()));
-        fs::create_dir_all(&dir).unwrap();
-        let path = dir.join("alerts.jsonl");
+        let scratch = Scratch::new();
+        let path = scratch.file("alerts.jsonl");
         let mut file = AlertsFile::new(&path);
         file.max_bytes = 20;
         file.append(["{\"a\":1}", "{\n\"b\":2}"].into_iter())
@@ -129,12 +129,11 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o137, 0);
         file.append(["{\"c\":3}"].into_iter()).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "{\"c\":3}\n");
-        let old = fs::read_to_string(dir.join("alerts.jsonl.1")).unwrap();
+        let old = fs::read_to_string(scratch.file("alerts.jsonl.1")).unwrap();
         assert_eq!(old.lines().count(), 2);
         fs::remove_file(&path).unwrap();
         file.append(["{\"d\":4}"].into_iter()).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "{\"d\":4}\n");
-        fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]

@@ -84,6 +84,11 @@ impl Board {
         closed
     }
 
+    /// Makes [`Self::changed`] give everything.
+    pub fn all_changed(&mut self) {
+        self.changed.extend(self.all.keys());
+    }
+
     /// Fields that changed since the last call.
     pub fn changed(&mut self, fields: &mut Vec<Field>) {
         for entry in std::mem::take(&mut self.changed) {
@@ -100,7 +105,12 @@ impl Board {
     /// # Errors
     /// When the value is no incident.
     pub fn restore(&mut self, value: &[u8]) -> Result<(), String> {
-        let incident: Incident = rmp_serde::from_slice(value).map_err(|error| error.to_string())?;
+        let mut incident: Incident =
+            rmp_serde::from_slice(value).map_err(|error| error.to_string())?;
+        if incident.reached_ns == 0 {
+            // Written by a version in which any evidence reached the whole score.
+            incident.reached_ns = incident.last_ns;
+        }
         self.all.insert(incident.entry, incident);
         Ok(())
     }

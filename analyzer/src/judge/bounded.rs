@@ -69,6 +69,11 @@ impl<K: Copy + Eq + Hash, V> Bounded<K, V> {
         self.place(key, order, value);
     }
 
+    /// Makes [`Self::changed`] give everything.
+    pub fn all_changed(&mut self) {
+        self.changed.extend(self.values.keys());
+    }
+
     /// Keys that changed since the last call, each with its place and value, or None when gone.
     pub fn changed(&mut self) -> Vec<(K, Option<&(u64, V)>)> {
         let mut keys = std::mem::take(&mut self.changed);

@@ -173,6 +173,6 @@ mod tests {
             "web",
         );
         is("/system.slice/docker.service", "docker.service", "");
-        is("/a\u{1b}[2J.service", "a\\x1b[2J.service", "");
+        is("/a\u{1b}[2J.service", "a\\u{1b}[2J.service", "");
     }
 }

@@ -231,6 +231,12 @@ impl Desk {
             .map(|(rule, brake)| (rule.as_str(), brake.held))
     }
 
+    /// Makes [`Self::changed`] give everything.
+    pub fn all_changed(&mut self) {
+        self.changed.extend(self.folds.keys().cloned());
+        self.brakes_changed.extend(self.brakes.keys().cloned());
+    }
+
     /// Fields that changed since the last call.
     pub fn changed(&mut self, fields: &mut Vec<Field>) {
         let name =

@@ -8,6 +8,7 @@
 mod board;
 mod bounded;
 mod builtin;
+mod category;
 mod cgroups;
 mod desk;
 mod facts;
@@ -38,13 +39,14 @@ use ravn_shared::event::{Event, Record};
 
 use board::Board;
 use bounded::Bounded;
+pub use category::Category;
 pub use desk::Alert;
 use desk::Desk;
 use facts::Facts;
 use incident::MODEL;
 pub use notice::{Context, Losses, Notice, NoticeKind};
 pub use rule::{Rule, Severity, Tier};
-pub use rules::{Category, RuleSet};
+pub use rules::RuleSet;
 use state::Clock;
 use strike::Hit;
 use table::Table;

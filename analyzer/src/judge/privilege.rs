@@ -19,8 +19,10 @@ pub fn credentials(process: &mut Process, creds: &Creds) {
         process.creds_known = true;
         process.may_root = process.euid == 0;
     }
-    // What a process once held another thread of it may hold still: forgotten at exec alone.
-    process.may_root |= process.euid != 0 && creds.cap_effective & CAP_SETUID != 0;
+    // What a process once held another thread of it may hold still: forgotten at exec alone. A
+    // capability counts for its own user namespace.
+    process.may_root |=
+        process.euid != 0 && creds.user_ns_level == 0 && creds.cap_effective & CAP_SETUID != 0;
 }
 
 /// The process holds uid 0 and no exec or right that is known gave it to it. The record of a

@@ -204,7 +204,9 @@ impl Process {
         self.tty = exec.tty;
         self.sockets = inet_bits(exec.stdio);
         self.creds_known = true;
-        self.may_root = self.uid == 0 || exec.euid == 0 || exec.cap_effective & CAP_SETUID != 0;
+        self.may_root = self.uid == 0
+            || exec.euid == 0
+            || exec.user_ns_level == 0 && exec.cap_effective & CAP_SETUID != 0;
         self.born = true;
         if let Some(server) = image::server(exec.path).filter(|_| image::packaged(exec.path)) {
             self.server = Some((server, escape(exec.path)));

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
 use ravn_shared::event::Event as What;
-use rsigma_parser::{LogSource, parse_sigma_yaml};
+use rsigma_parser::parse_sigma_yaml;
 use sha2::{Digest as _, Sha256};
 
 use super::builtin::BUILT_IN;
+use super::category::{CATEGORIES, Category};
 use super::facts::Facts;
 use super::rule::{Rule, Tier};
 
@@ -19,106 +20,6 @@ const MOST_BYTES: u64 = 1024 * 1024;
 const MOST_RULES: usize = 4096;
 /// Deepest folder that is looked into.
 const MOST_DEPTH: usize = 8;
-
-/// What an event can be to a rule; the `category` of its logsource.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub enum Category {
-    /// Exec.
-    ProcessCreation,
-    /// Open for writing or creating, and the new name of a rename.
-    FileEvent,
-    /// Unlink.
-    FileDelete,
-    /// Rename.
-    FileRename,
-    /// Connect and accept.
-    NetworkConnection,
-    /// `service: ravn` from here on.
-    Chmod,
-    /// Bind and listen.
-    Listen,
-    /// Changed credentials, and any record that shows root that nothing explains.
-    Creds,
-    /// ptrace.
-    Ptrace,
-    /// memfd_create.
-    Memfd,
-    /// A socket on descriptors 0 to 2.
-    DupSocket,
-    /// mount.
-    Mount,
-    /// Modules of the kernel.
-    Module,
-    /// bpf.
-    Bpf,
-}
-
-/// Number of categories.
-const CATEGORIES: usize = Category::Bpf as usize + 1;
-
-impl Category {
-    /// The categories that an event is matched as; most are one.
-    pub fn of(event: &What<'_>) -> &'static [Self] {
-        match event {
-            What::Exec(_) => &[Self::ProcessCreation],
-            What::Open(_) => &[Self::FileEvent],
-            What::Unlink(_) => &[Self::FileDelete],
-            What::Rename(_) => &[Self::FileRename, Self::FileEvent],
-            What::Chmod(_) => &[Self::Chmod],
-            What::Connect(_) | What::Accept(_) => &[Self::NetworkConnection],
-            What::Bind(_) | What::Listen(_) => &[Self::Listen],
-            What::Creds(_) => &[Self::Creds],
-            What::Ptrace(_) => &[Self::Ptrace],
-            What::Memfd(_) => &[Self::Memfd],
-            What::DupSocket(_) => &[Self::DupSocket],
-            What::Mount(_) => &[Self::Mount],
-            What::Module(_) => &[Self::Module],
-            What::Bpf(_) => &[Self::Bpf],
-            What::Fork(_)
-            | What::Exit(_)
-            | What::Cgroup(_)
-            | What::Chunk(_)
-            | What::Process(_)
-            | What::CgroupFound(_)
-            | What::Unknown { .. } => &[],
-        }
-    }
-
-    fn of_source(source: &LogSource) -> Option<Self> {
-        if source
-            .product
-            .as_deref()
-            .is_some_and(|product| product != "linux")
-        {
-            return None;
-        }
-        let category = source.category.as_deref()?;
-        match source.service.as_deref() {
-            None => Some(match category {
-                "process_creation" => Self::ProcessCreation,
-                "file_event" => Self::FileEvent,
-                "file_delete" => Self::FileDelete,
-                "file_rename" => Self::FileRename,
-                "network_connection" => Self::NetworkConnection,
-                _ => return None,
-            }),
-            Some("ravn") => Some(match category {
-                "chmod" => Self::Chmod,
-                "listen" => Self::Listen,
-                "creds" => Self::Creds,
-                "ptrace" => Self::Ptrace,
-                "memfd" => Self::Memfd,
-                "dup_socket" => Self::DupSocket,
-                "mount" => Self::Mount,
-                "module" => Self::Module,
-                "bpf" => Self::Bpf,
-                _ => return None,
-            }),
-            Some(_) => None,
-        }
-    }
-}
 
 /// Every rule, by the kind of event that it looks at.
 #[derive(Clone, Debug)]

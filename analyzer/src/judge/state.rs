@@ -53,6 +53,16 @@ impl Judge {
         fields
     }
 
+    /// Makes [`Judge::changed`] give everything: what had been stored is lost.
+    pub fn all_changed(&mut self) {
+        self.table.all_changed();
+        self.board.all_changed();
+        self.desk.all_changed();
+        self.writers.all_changed();
+        self.seen.all_changed();
+        self.clock_stored = Clock::default();
+    }
+
     /// Puts one field back, before the first record. Order does not matter.
     ///
     /// # Errors

@@ -322,6 +322,7 @@ impl Judge {
             process: blow.process,
             program: program.clone(),
             uid,
+            news_ns: now_ns,
         };
         incident.add(blow.analytic.name, evidence, blow.renew);
         let (name, score) = (incident.id.clone(), incident.score_at(now_ns));

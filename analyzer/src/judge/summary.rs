@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ravn_shared::event::{Event, Named, Socket};
+use ravn_shared::event::{Event, Named, Socket, Target};
+use ravn_shared::show::{namespaces, operation, record_type};
 
 /// Most bytes of a text that a process remembers.
 const MOST: usize = 96;
@@ -23,22 +24,87 @@ pub fn short(event: &Event<'_>) -> Vec<u8> {
             text
         }
         Event::Exit(exit) => format!("status {}", exit.status).into_bytes(),
-        Event::Open(open) => cut(open.path),
+        Event::Open(open) | Event::Read(open) => cut(open.path),
         Event::Unlink(file) => cut(file.path),
-        Event::Rename(rename) => cut(rename.to.path),
+        Event::Rename(names) | Event::Link(names) => cut(names.to.path),
+        Event::Symlink(symlink) => pair(cut(symlink.link.path), b" to ", cut(symlink.target)),
+        Event::Chown(chown) => pair(
+            format!("{}:{}", chown.uid.cast_signed(), chown.gid.cast_signed()).into_bytes(),
+            b" ",
+            cut(chown.file.path),
+        ),
+        Event::Truncate(truncate) => pair(
+            format!("to {} ", truncate.length).into_bytes(),
+            b"",
+            cut(truncate.file.path),
+        ),
+        Event::SetXattr(set) => pair(cut(set.name), b" of ", cut(set.file.path)),
+        Event::Mknod(mknod) => cut(mknod.file.path),
         Event::Chmod(chmod) => {
             let mut text = format!("{:o} ", chmod.mode & 0o7777).into_bytes();
             text.extend(cut(chmod.file.path));
             text
         }
-        Event::Connect(socket) | Event::Accept(socket) => end(socket.remote, socket.remote_port),
+        Event::Connect(socket) | Event::Accept(socket) | Event::Send(socket) => {
+            end(socket.remote, socket.remote_port)
+        }
+        Event::Close(close) => pair(
+            end(close.socket.remote, close.socket.remote_port),
+            b" ",
+            format!("sent {} received {}", close.sent, close.received).into_bytes(),
+        ),
+        Event::Dns(dns) => pair(
+            cut(dns.name),
+            b" ",
+            record_type(dns.record_type).into_bytes(),
+        ),
+        Event::RawSocket(raw) => {
+            format!("family {} protocol {:#x}", raw.family, raw.protocol).into_bytes()
+        }
         Event::Bind(socket) | Event::Listen(socket) => end(socket.local, socket.local_port),
         Event::Creds(creds) => format!("uid {} euid {}", creds.uids[0], creds.uids[1]).into_bytes(),
         Event::Ptrace(call) => format!(
             "request {:#x} of {} = {}",
-            call.request, call.target, call.ret
+            call.request,
+            at(&call.process, call.target),
+            call.ret
         )
         .into_bytes(),
+        Event::VmWrite(access) => format!(
+            "{} {} = {}",
+            if access.write { "wrote" } else { "read" },
+            at(&access.process, access.target),
+            access.ret
+        )
+        .into_bytes(),
+        Event::Kill(kill) => {
+            format!("signal {} to {}", kill.signal, at(&kill.process, 0)).into_bytes()
+        }
+        Event::Unshare(unshare) => namespaces(unshare.flags).into_bytes(),
+        Event::SetNs(setns) => namespaces(setns.namespaces).into_bytes(),
+        Event::PivotRoot(pivot) => cut(pivot.new_root),
+        Event::ExecMemory(memory) => pair(
+            format!("{} bytes ", memory.length).into_bytes(),
+            b"",
+            cut(memory.path),
+        ),
+        Event::Keyctl(keyctl) => format!("operation {}", keyctl.operation).into_bytes(),
+        Event::Kexec(kexec) => cut(kexec.path),
+        Event::PerfEventOpen(perf) => {
+            format!("type {} config {:#x}", perf.event_type, perf.config).into_bytes()
+        }
+        Event::Userfaultfd(fault) => format!("flags {:#x}", fault.flags).into_bytes(),
+        Event::IoUring(ring) => format!("{} entries", ring.entries).into_bytes(),
+        Event::IoUringOp(op) => pair(
+            operation(op.operation).into_bytes(),
+            b" ",
+            if op.remote.is_empty() {
+                cut(op.path)
+            } else {
+                end(op.remote, op.remote_port)
+            },
+        ),
+        Event::Compat(compat) => format!("32-bit call {}", compat.syscall).into_bytes(),
         Event::Memfd(memfd) => cut(memfd.name),
         Event::DupSocket(dup) => {
             let mut text = format!("fd {} = ", dup.new_fd).into_bytes();
@@ -54,9 +120,25 @@ pub fn short(event: &Event<'_>) -> Vec<u8> {
         Event::Module(module) => cut(module.name),
         Event::Bpf(bpf) => format!("command {} type {}", bpf.command, bpf.object_type).into_bytes(),
         Event::Cgroup(cgroup) => cut(cgroup.path),
+        Event::Tampering(tampering) => cut(tampering.detail),
         Event::Chunk(_) | Event::Process(_) | Event::CgroupFound(_) | Event::Unknown { .. } => {
             Vec::new()
         }
+    }
+}
+
+fn pair(mut first: Vec<u8>, between: &[u8], second: Vec<u8>) -> Vec<u8> {
+    first.extend_from_slice(between);
+    first.extend(second);
+    first
+}
+
+/// Another process by its number; `given`: as the caller named it, if it was not found.
+fn at(process: &Target<'_>, given: u32) -> u32 {
+    if process.tgid == 0 {
+        given
+    } else {
+        process.tgid
     }
 }
 

@@ -1,5 +1,8 @@
 //! Every process of the host that records told of, bounded.
 
+mod room;
+mod saved;
+
 use std::collections::{BTreeSet, HashMap};
 
 use ravn_shared::event::{Event, Exec, Fork, Record};
@@ -8,20 +11,12 @@ use super::cgroups::Cgroups;
 use super::privilege::{credentials, unexplained_root};
 use super::process::{Happening, Process};
 use super::summary;
-use crate::checkpoint::{CheckpointError, Field};
 use crate::verdict::ProcessId;
 
 /// Most processes that are kept.
 pub const MOST: usize = 65_536;
 /// Above this many, a process keeps fewer last events and less of its arguments.
 const CROWD: usize = 8_192;
-/// An ended process without children or suspicion is kept this long, for records that come late.
-const LINGER_NS: u64 = 10_000_000_000;
-/// An ended one that something speaks against is kept this long.
-const SUSPECT_NS: u64 = 300_000_000_000;
-const MINUTE_NS: u64 = 60_000_000_000;
-/// Larger values are no process of ours.
-const MOST_VALUE: usize = 64 * 1024;
 
 /// The process table.
 #[derive(Debug)]
@@ -242,99 +237,6 @@ impl Table {
         }
     }
 
-    /// Forgets ended processes that nothing needs any more, and more where there is no room.
-    pub fn forget(&mut self, now_ns: u64) {
-        let ended: Vec<ProcessId> = self
-            .exited
-            .iter()
-            .take_while(|(at, _)| at.saturating_add(LINGER_NS) < now_ns)
-            .filter(|(at, id)| {
-                self.all.get(id).is_none_or(|process| {
-                    process.children == 0
-                        && (!process.suspect || at.saturating_add(SUSPECT_NS) < now_ns)
-                })
-            })
-            .map(|(_, id)| *id)
-            .collect();
-        for id in ended {
-            self.remove(id);
-        }
-        let minute = now_ns / MINUTE_NS;
-        if minute != self.swept {
-            self.swept = minute;
-            self.sweep(now_ns);
-        }
-        self.make_room();
-    }
-
-    /// Forgets those of which only headers were seen, and none for long: a record that came
-    /// after its process was forgotten brings one back that never ends.
-    fn sweep(&mut self, now_ns: u64) {
-        let silent: Vec<ProcessId> = self
-            .all
-            .values()
-            .filter(|process| {
-                !process.born
-                    && process.children == 0
-                    && !process.suspect
-                    && process.last_ns.saturating_add(SUSPECT_NS) < now_ns
-            })
-            .map(|process| process.id)
-            .collect();
-        for id in silent {
-            self.remove(id);
-        }
-    }
-
-    /// Fields that changed since the last call.
-    pub fn changed(&mut self, fields: &mut Vec<Field>) {
-        for id in std::mem::take(&mut self.gone) {
-            if !self.all.contains_key(&id) {
-                fields.push((field(id), None));
-            }
-        }
-        for id in std::mem::take(&mut self.dirty) {
-            let Some(process) = self.all.get_mut(&id) else {
-                continue;
-            };
-            if std::mem::take(&mut process.dirty)
-                && let Ok(value) = rmp_serde::to_vec(process)
-            {
-                process.stored = true;
-                fields.push((field(id), Some(value)));
-            }
-        }
-    }
-
-    /// Puts a process back.
-    ///
-    /// # Errors
-    /// When the value is no process, or another's than the field says.
-    pub fn restore(&mut self, name: &str, value: &[u8]) -> Result<(), CheckpointError> {
-        let refuse = |cause: String| CheckpointError {
-            field: ravn_shared::text::escape(name.as_bytes()),
-            cause,
-        };
-        if value.len() > MOST_VALUE {
-            return Err(refuse(format!("{} bytes", value.len())));
-        }
-        let mut process: Process =
-            rmp_serde::from_slice(value).map_err(|error| refuse(error.to_string()))?;
-        if field(process.id) != name {
-            return Err(refuse(format!("holds process {}", process.id.tgid)));
-        }
-        process.stored = true;
-        let id = process.id;
-        if let Some(at) = process.exited_ns {
-            self.exited.insert((at, id));
-        } else {
-            let youngest = self.living.entry(id.tgid).or_insert(id.start_ns);
-            *youngest = (*youngest).max(id.start_ns);
-        }
-        self.all.insert(id, process);
-        Ok(())
-    }
-
     fn fork(&mut self, parent: ProcessId, fork: &Fork, record: &Record<'_>) {
         let id = ProcessId {
             tgid: fork.child_tgid,
@@ -427,57 +329,6 @@ impl Table {
         }
         self.unlink(process.parent);
     }
-
-    /// Ended ones first, oldest first; then, of the parent with the most children, those that
-    /// nothing speaks against, oldest first. A 64th of the table at a time: the scan costs a
-    /// millisecond, and a fork bomb must not pay it at each fork.
-    fn make_room(&mut self) {
-        if self.all.len() <= self.most {
-            return;
-        }
-        let goal = self.most - self.most / 64;
-        let ended: Vec<ProcessId> = self.exited.iter().map(|(_, id)| *id).collect();
-        for id in ended {
-            if self.all.len() <= goal {
-                return;
-            }
-            self.remove(id);
-        }
-        while self.all.len() > goal {
-            let Some(crowd) = self.largest_share() else {
-                return;
-            };
-            let mut children: Vec<(bool, f64, ProcessId)> = self
-                .all
-                .values()
-                .filter(|process| process.parent == crowd)
-                .map(|process| (process.suspect, process.model_score, process.id))
-                .collect();
-            children.sort_by(|a, b| {
-                (a.0.cmp(&b.0))
-                    .then(a.1.total_cmp(&b.1))
-                    .then(a.2.start_ns.cmp(&b.2.start_ns))
-            });
-            let surplus = (self.all.len() - goal).min(children.len().div_ceil(2));
-            if surplus == 0 {
-                return;
-            }
-            for (_, _, id) in children.into_iter().take(surplus) {
-                self.remove(id);
-            }
-        }
-    }
-
-    fn largest_share(&self) -> Option<ProcessId> {
-        let mut shares: HashMap<ProcessId, u32> = HashMap::new();
-        for process in self.all.values() {
-            *shares.entry(process.parent).or_default() += 1;
-        }
-        shares
-            .into_iter()
-            .max_by_key(|(id, share)| (*share, *id))
-            .map(|(id, _)| id)
-    }
 }
 
 fn mark(dirty: &mut Vec<ProcessId>, process: &mut Process) {
@@ -485,8 +336,4 @@ fn mark(dirty: &mut Vec<ProcessId>, process: &mut Process) {
         process.dirty = true;
         dirty.push(process.id);
     }
-}
-
-fn field(id: ProcessId) -> String {
-    format!("p:{}:{}", id.tgid, id.start_ns)
 }

@@ -77,6 +77,11 @@ impl Writers {
         }
     }
 
+    /// Makes [`Self::changed`] give everything.
+    pub fn all_changed(&mut self) {
+        self.0.all_changed();
+    }
+
     /// Fields that changed since the last call.
     pub fn changed(&mut self, fields: &mut Vec<Field>) {
         for ((dev, ino), value) in self.0.changed() {

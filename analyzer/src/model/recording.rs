@@ -192,17 +192,13 @@ impl Iterator for Reader {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
+    use crate::scratch::Scratch;
     use std::os::unix::fs::PermissionsExt;
-
-    fn path(name: &str) -> PathBuf {
-        let path = std::env::temp_dir().join(format!("ravn-{name}-{}.ravnrec", std::process::id()));
-        let _ = std::fs::remove_file(&path);
-        path
-    }
 
     #[test]
     fn batches_come_back_and_the_file_is_private() {
-        let path = path("whole");
+        let scratch = Scratch::new();
+        let path = scratch.file("a.ravnrec");
         let batches: Vec<Vec<u8>> = (0..50).map(|size| vec![size as u8; size * 100]).collect();
         let mut writer = Writer::create(&path).unwrap();
         for batch in &batches {
@@ -215,12 +211,12 @@ mod tests {
         let read: Result<Vec<_>, _> = Reader::open(&path).unwrap().collect();
         assert_eq!(read.unwrap(), batches);
         assert!(Writer::create(&path).is_err(), "overwritten");
-        std::fs::remove_file(path).unwrap();
     }
 
     #[test]
     fn a_cut_recording_gives_what_it_has_and_says_so() {
-        let path = path("cut");
+        let scratch = Scratch::new();
+        let path = scratch.file("a.ravnrec");
         let mut writer = Writer::create(&path).unwrap();
         for number in 0..100u64 {
             let noise: Vec<u8> = (0..200)
@@ -237,17 +233,16 @@ mod tests {
         assert!(matches!(read.last(), Some(Err(RecordingError::Cut(_)))));
         std::fs::write(&path, b"RAVNREC0").unwrap();
         assert!(matches!(Reader::open(&path), Err(RecordingError::Magic(_))));
-        std::fs::remove_file(path).unwrap();
     }
 
     #[test]
     fn a_length_beyond_any_batch_is_refused_before_it_is_allocated() {
-        let path = path("length");
+        let scratch = Scratch::new();
+        let path = scratch.file("a.ravnrec");
         let mut out = MAGIC.to_vec();
         out.extend(zstd::encode_all(&u32::MAX.to_le_bytes()[..], 1).unwrap());
         std::fs::write(&path, out).unwrap();
         let read: Vec<_> = Reader::open(&path).unwrap().collect();
         assert!(matches!(read[..], [Err(RecordingError::Length { .. })]));
-        std::fs::remove_file(path).unwrap();
     }
 }

@@ -107,6 +107,13 @@ impl Lanes {
             .max(oldest)
     }
 
+    /// Makes [`Self::changed`] give everything.
+    pub fn all_changed(&mut self) {
+        for lane in self.lanes.values_mut() {
+            lane.changed = lane.judged.keys().copied().collect();
+        }
+    }
+
     /// Ranges that changed since the last call; None for those of a load that is long gone.
     pub fn changed(&mut self) -> Vec<(LaneId, Stream, Option<&Ranges>)> {
         let mut changed = Vec::new();

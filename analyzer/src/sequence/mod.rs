@@ -77,6 +77,7 @@ pub struct Report {
 enum Order {
     Batch(u64, Arc<[u8]>),
     Restore(Vec<(String, Vec<u8>)>),
+    TellAll,
     Reload,
 }
 
@@ -120,6 +121,11 @@ impl SequenceHandle {
     /// Gives back checkpoint fields (`s:`, `c:`), before the first batch.
     pub fn restore(&self, fields: Vec<(String, Vec<u8>)>) {
         self.send(Order::Restore(fields));
+    }
+
+    /// Asks for every checkpoint field in the next report: what had been stored is lost.
+    pub fn tell_all(&self) {
+        self.send(Order::TellAll);
     }
 
     /// Loads the model again from its source.
@@ -168,6 +174,7 @@ fn run(options: Options, inbox: &mpsc::Receiver<Order>, outbox: &UnboundedSender
                 match order {
                     Order::Batch(id, bytes) => worker.take(id, &bytes),
                     Order::Restore(fields) => worker.restore(&fields),
+                    Order::TellAll => worker.all_changed(),
                     Order::Reload => worker.load(),
                 }
             }

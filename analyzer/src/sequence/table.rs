@@ -144,6 +144,12 @@ impl Table {
         }
     }
 
+    /// Makes [`Self::changed`] give everything.
+    pub fn all_changed(&mut self) {
+        self.changed_threads.extend(self.threads.keys());
+        self.changed_processes.extend(self.processes.keys());
+    }
+
     /// Fields that changed since the last call.
     pub fn changed(&mut self) -> Vec<Field> {
         let threads = std::mem::take(&mut self.changed_threads);

@@ -145,6 +145,12 @@ impl Worker {
         }
     }
 
+    /// The next report has every checkpoint field: what had been stored is lost.
+    pub fn all_changed(&mut self) {
+        self.table.all_changed();
+        self.intake.merge.lanes.all_changed();
+    }
+
     fn restore_lane(&mut self, name: &str, value: &[u8]) -> Option<()> {
         let mut parts = name.split(':').skip(1);
         let load_id = u64::from_str_radix(parts.next()?, 16).ok()?;

@@ -65,6 +65,7 @@ impl Sender {
             stdio: [0; 3],
             stdio_peer: b"",
             stdio_peer_port: 0,
+            ..Exec::default()
         };
         self.batch(Class::Essential, vec![record(n, Event::Exec(exec))])
     }

@@ -1,11 +1,14 @@
 //! Kinds whose payload needs no path turned round: fields and strings as they stand.
 
 use ravn_shared::event::{
-    Bpf, Cgroup, Chunk, Creds, Event, Exit, Fork, Memfd, Mount, Ptrace, Socket,
+    Bpf, Cgroup, Chunk, Close, Creds, Dns, Event, Exit, Fork, Ids, Memfd, Mount, RawSocket, Socket,
 };
 
 use super::header::HEADER_BYTES;
 use crate::cursor::Cursor;
+
+/// Bytes of `struct ravn_socket` without strings.
+const SOCKET_BYTES: usize = 64;
 
 pub fn fork<'a>(c: &mut Cursor<'a>) -> Option<Event<'a>> {
     let (child_start_ns, child_tgid, child_pid, thread) = (c.u64()?, c.u32()?, c.u32()?, c.u32()?);
@@ -87,28 +90,70 @@ fn unix_name(raw: &[u8]) -> &[u8] {
     }
 }
 
-pub fn creds<'a>(c: &mut Cursor<'a>) -> Option<Event<'a>> {
-    let cap_effective = c.u64()?;
-    let uids = [c.u32()?, c.u32()?, c.u32()?, c.u32()?];
-    let gids = [c.u32()?, c.u32()?, c.u32()?, c.u32()?];
-    let (ret, user_ns_level, syscall) = (c.i32()?, c.u32()?, c.u32()?);
-    let syscall = u16::try_from(syscall).ok()?;
-    Some(Event::Creds(Creds {
-        syscall,
-        ret,
-        uids,
-        gids,
-        cap_effective,
-        user_ns_level,
+/// A connection's end: a socket, then what went through it.
+pub fn close<'a>(c: &mut Cursor<'a>) -> Option<Event<'a>> {
+    let mut fixed = Cursor::new(c.take(SOCKET_BYTES)?);
+    let (sent, received, duration_ns) = (c.u64()?, c.u64()?, c.u64()?);
+    Some(Event::Close(Close {
+        socket: socket(&mut fixed)?.0,
+        sent,
+        received,
+        duration_ns,
     }))
 }
 
-pub fn ptrace<'a>(c: &mut Cursor<'a>) -> Option<Event<'a>> {
-    let (request, target, ret) = (c.u64()?, c.u32()?, c.i32()?);
-    Some(Event::Ptrace(Ptrace {
-        request,
-        target,
+/// A question: a socket, type and length of the name, the name.
+pub fn dns<'a>(c: &mut Cursor<'a>) -> Option<Event<'a>> {
+    let mut fixed = Cursor::new(c.take(SOCKET_BYTES)?);
+    let (name_len, record_type) = (c.u32()?, c.u16()?);
+    c.u16()?;
+    let (name, cut) = c.string(name_len)?;
+    Some(Event::Dns(Dns {
+        name,
+        record_type,
+        cut,
+        socket: socket(&mut fixed)?.0,
+    }))
+}
+
+pub fn raw_socket<'a>(c: &mut Cursor<'a>) -> Option<Event<'a>> {
+    let (family, kind, protocol) = (c.u16()?, c.u16()?, c.u16()?);
+    c.take(6)?;
+    Some(Event::RawSocket(RawSocket {
+        family,
+        kind,
+        protocol,
+        ret: c.i32()?,
+    }))
+}
+
+/// `struct ravn_ids`.
+fn ids(c: &mut Cursor<'_>) -> Option<Ids> {
+    Some(Ids {
+        cap_effective: c.u64()?,
+        cap_permitted: c.u64()?,
+        uids: [c.u32()?, c.u32()?, c.u32()?, c.u32()?],
+        gids: [c.u32()?, c.u32()?, c.u32()?, c.u32()?],
+        user_ns: c.u32()?,
+        user_ns_level: c.u32()?,
+    })
+}
+
+pub fn creds<'a>(c: &mut Cursor<'a>) -> Option<Event<'a>> {
+    let (before, after) = (ids(c)?, ids(c)?);
+    let (ret, syscall, before_known) = (c.i32()?, c.u32()?, c.u32()?);
+    c.u32()?;
+    Some(Event::Creds(Creds {
+        syscall: u16::try_from(syscall).ok()?,
         ret,
+        uids: after.uids,
+        gids: after.gids,
+        cap_effective: after.cap_effective,
+        user_ns_level: after.user_ns_level,
+        cap_permitted: after.cap_permitted,
+        user_ns: after.user_ns,
+        before,
+        before_known: before_known != 0,
     }))
 }
 

@@ -318,6 +318,9 @@ pub fn of_event(record: &Record<'_>) -> Option<Token> {
             Reach::Private | Reach::Public => "listen:network",
             Reach::Unix | Reach::Other => "listen:other",
         }),
+        // Only the calls that the vocabulary was made of: setgroups and what changes credentials
+        // besides came later.
+        Event::Creds(creds) if !creds_call(creds.syscall) => return None,
         Event::Creds(creds) => token(match creds.syscall {
             _ if creds.ret < 0 => "creds:failed",
             // setuid, setreuid, setresuid, setfsuid.
@@ -352,13 +355,47 @@ pub fn of_event(record: &Record<'_>) -> Option<Token> {
             0 => "bpf:map",
             _ => "bpf:other",
         }),
+        // Kinds without a token: the syscall beside them is in the sequence.
         Event::Exec(_)
         | Event::Cgroup(_)
         | Event::Chunk(_)
         | Event::Process(_)
+        | Event::Tampering(_)
         | Event::CgroupFound(_)
+        | Event::Link(_)
+        | Event::Symlink(_)
+        | Event::Chown(_)
+        | Event::Truncate(_)
+        | Event::SetXattr(_)
+        | Event::Mknod(_)
+        | Event::Read(_)
+        | Event::Send(_)
+        | Event::Close(_)
+        | Event::Dns(_)
+        | Event::RawSocket(_)
+        | Event::VmWrite(_)
+        | Event::PivotRoot(_)
+        | Event::Unshare(_)
+        | Event::SetNs(_)
+        | Event::ExecMemory(_)
+        | Event::Kill(_)
+        | Event::Keyctl(_)
+        | Event::Kexec(_)
+        | Event::PerfEventOpen(_)
+        | Event::Userfaultfd(_)
+        | Event::IoUring(_)
+        | Event::IoUringOp(_)
+        | Event::Compat(_)
         | Event::Unknown { .. } => return None,
     })
+}
+
+/// The setuid and setgid families and capset; 0xffff is any of the 32-bit table.
+const fn creds_call(syscall: u16) -> bool {
+    matches!(
+        syscall,
+        105 | 106 | 113 | 114 | 117 | 119 | 122 | 123 | 126 | 0xffff
+    )
 }
 
 fn token(name: &str) -> Token {

@@ -3,15 +3,21 @@
 //! An act gives the kind of the record that it must make and the fields that it must have; the
 //! program prints them as one line of JSON.
 
+pub mod door;
 pub mod file;
+pub mod namespace;
 pub mod network;
+pub mod other;
 pub mod process;
+pub mod race;
+pub mod ring;
 pub mod security;
 pub mod syscalls;
+pub mod threads;
 
 use std::sync::OnceLock;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use ravn_shared::clock::boottime_ns;
 use serde_json::{Value, json};
 
@@ -75,6 +81,20 @@ pub fn kernel_result(result: libc::c_long) -> i64 {
         return -i64::from(error.unwrap_or_default());
     }
     result
+}
+
+/// Whether a call that gave `ret` succeeded.
+///
+/// # Errors
+/// The operating system's word for its negative errno.
+pub fn succeeded(call: &str, ret: i64) -> Result<()> {
+    if ret < 0 {
+        bail!(
+            "{call}: {}",
+            std::io::Error::from_raw_os_error(i32::try_from(-ret)?)
+        );
+    }
+    Ok(())
 }
 
 /// A device as the kernel writes it inside itself (major << 20 | minor), from `st_dev`.

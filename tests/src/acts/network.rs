@@ -161,6 +161,154 @@ pub fn reverse_shell() -> Result<Done> {
     })
 }
 
+/// Connects an IPv6 socket to `port` of the loopback's IPv4 address.
+///
+/// # Errors
+/// When nobody listens.
+pub fn connect_mapped(port: &str) -> Result<Done> {
+    let mapped = IpAddr::V6(Ipv4Addr::LOCALHOST.to_ipv6_mapped());
+    let stream = TcpStream::connect((mapped, port.parse::<u16>()?))?;
+    let mut fields = socket(stream.local_addr()?, Some(stream.peer_addr()?), false);
+    fields["ret"] = json!(0);
+    fields["remote"] = json!("::ffff:127.0.0.1");
+    Ok(Done::new("connect", fields))
+}
+
+/// Says ten bytes to `port` on the loopback, hears what comes, and lets the connection end.
+///
+/// # Errors
+/// When nobody listens.
+pub fn close(port: &str) -> Result<Done> {
+    use std::io::{Read, Write};
+    let mut stream = TcpStream::connect((LOOPBACK, port.parse::<u16>()?))?;
+    let mut fields = socket(stream.local_addr()?, Some(stream.peer_addr()?), false);
+    stream.write_all(b"0123456789")?;
+    stream.shutdown(std::net::Shutdown::Write)?;
+    let mut heard = Vec::new();
+    stream.read_to_end(&mut heard)?;
+    fields["sent"] = json!(10);
+    fields["received"] = json!(heard.len());
+    Ok(Done::new("close", fields))
+}
+
+/// Sends three datagrams to one address: a flow, which is told once.
+///
+/// # Errors
+/// When a call fails.
+pub fn send() -> Result<Done> {
+    let udp = UdpSocket::bind((LOOPBACK, 0))?;
+    let far = UdpSocket::bind((LOOPBACK, 0))?;
+    let to = far.local_addr()?;
+    for text in [&b"one"[..], b"two!", b"three"] {
+        udp.send_to(text, to)?;
+    }
+    let mut fields = socket(udp.local_addr()?, Some(to), true);
+    fields["as_given"] = json!(true);
+    fields["ret"] = json!(3);
+    Ok(Done::new("send", fields))
+}
+
+/// A question for `name`, type TXT, as RFC 1035 has it.
+fn question(name: &str) -> Vec<u8> {
+    let mut message = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in name.split('.') {
+        message.push(u8::try_from(label.len()).unwrap_or_default());
+        message.extend_from_slice(label.as_bytes());
+    }
+    message.extend_from_slice(&[0, 0, 16, 0, 1]);
+    message
+}
+
+const NAME: &str = "a-label.with-dots.example";
+
+/// Asks a name server on the loopback, which need not be there, in one of several ways:
+/// `sendto`, `send`, `write`, `sendmsg`, `sendmmsg`.
+///
+/// # Errors
+/// When a call fails.
+pub fn dns(way: &str) -> Result<Done> {
+    let udp = UdpSocket::bind((LOOPBACK, 0))?;
+    let to = SocketAddr::new(LOOPBACK, 53);
+    let mut text = question(NAME);
+    let fd = udp.as_raw_fd();
+    let mut part = libc::iovec {
+        iov_base: text.as_mut_ptr().cast(),
+        iov_len: text.len(),
+    };
+    if way != "sendto" {
+        udp.connect(to)?;
+    }
+    // SAFETY: the message and its part live through the call; a zero msghdr is one without a
+    // name.
+    let sent = unsafe {
+        let mut message: libc::mmsghdr = std::mem::zeroed();
+        message.msg_hdr.msg_iov = &raw mut part;
+        message.msg_hdr.msg_iovlen = 1;
+        match way {
+            "sendto" => udp.send_to(&text, to)?,
+            "send" => udp.send(&text)?,
+            "write" => libc::write(fd, text.as_ptr().cast(), text.len()) as usize,
+            "sendmsg" => libc::sendmsg(fd, &raw const message.msg_hdr, 0) as usize,
+            "sendmmsg" => libc::sendmmsg(fd, &raw mut message, 1, 0) as usize,
+            _ => anyhow::bail!("no way {way} to ask"),
+        }
+    };
+    let expected = if way == "sendmmsg" { 1 } else { text.len() };
+    anyhow::ensure!(sent == expected, "sent {sent} of {expected}");
+    let mut fields = socket(udp.local_addr()?, Some(to), true);
+    fields["as_given"] = json!(way == "sendto");
+    fields["ret"] = json!(sent);
+    fields["name"] = json!(NAME);
+    fields["record"] = json!("TXT");
+    fields["cut"] = json!(false);
+    Ok(Done::new("dns", fields))
+}
+
+/// Makes a packet socket for all protocols; needs root.
+///
+/// # Errors
+/// When the call fails.
+pub fn packet_socket() -> Result<Done> {
+    let protocol = (libc::ETH_P_ALL as u16).to_be();
+    // SAFETY: the call takes no pointers.
+    let fd = ok("socket", unsafe {
+        libc::socket(
+            libc::AF_PACKET,
+            libc::SOCK_RAW | libc::SOCK_CLOEXEC,
+            protocol.into(),
+        )
+    })?;
+    Ok(Done::new(
+        "raw_socket",
+        json!({
+            "family": libc::AF_PACKET, "type": libc::SOCK_RAW, "protocol": libc::ETH_P_ALL,
+            "ret": fd,
+        }),
+    ))
+}
+
+/// Makes a raw inet socket, and a netlink socket, which is raw too and of no interest.
+///
+/// # Errors
+/// When a call fails.
+pub fn raw_socket() -> Result<Done> {
+    // SAFETY: the calls take no pointers.
+    let fd = unsafe {
+        ok("socket", libc::socket(libc::AF_NETLINK, libc::SOCK_RAW, 0))?;
+        ok(
+            "socket",
+            libc::socket(libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_ICMP),
+        )?
+    };
+    Ok(Done::new(
+        "raw_socket",
+        json!({
+            "family": libc::AF_INET, "type": libc::SOCK_RAW, "protocol": libc::IPPROTO_ICMP,
+            "ret": fd,
+        }),
+    ))
+}
+
 /// A bound TCP socket that does not listen, and its port.
 fn bound_tcp() -> Result<(std::os::fd::OwnedFd, u16)> {
     use std::os::fd::FromRawFd;

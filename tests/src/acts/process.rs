@@ -7,7 +7,12 @@ use std::os::unix::fs::MetadataExt;
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 
+use ravn_shared::event::exec_flags::{DELETED, MEMFD, SECURE};
+
 use super::{Done, kernel_dev, ok};
+
+/// What a process that was seen from its fork on has in its flags.
+const BEFORE_KNOWN: u32 = ravn_shared::event::exec_flags::BEFORE_KNOWN;
 
 /// Replaces this process by `program` with `args`; prints the truth before.
 ///
@@ -30,7 +35,9 @@ pub fn exec(program: &str, args: &[String]) -> Result<Done> {
             "path": image.to_string_lossy(), "argv": ravn_shared::text::command_line(&bytes),
             "argv_bytes": bytes.len(), "cwd": std::env::current_dir()?.to_string_lossy(),
             "filename": program, "ino": file.ino(), "dev": kernel_dev(file.dev()),
-            "flags": 0, "euid": euid, "session": session,
+            "flags": BEFORE_KNOWN, "euid": euid, "session": session, "ctime": file.ctime(),
+            "ctime_nsec": file.ctime_nsec(), "interpreter": "", "cap_gained": 0,
+            "euid_before": euid, "user_ns_level": 0,
         }),
     )
     .print();
@@ -145,10 +152,65 @@ pub fn memfd_exec() -> Result<Done> {
     }
     Ok(Done {
         kind: "exec",
-        // DELETED and MEMFD.
-        fields: json!({"path": "memfd:ravn-image", "argv": "ravn-image", "flags": 3}),
+        fields: json!({
+            "path": "memfd:ravn-image", "argv": "ravn-image",
+            "flags": DELETED | MEMFD | BEFORE_KNOWN,
+        }),
         by: Some((child.cast_unsigned(), child.cast_unsigned())),
     })
+}
+
+/// A child runs `script`, whose first line must be `#!/bin/sh`; the truth is about the child.
+///
+/// # Errors
+/// When a call fails.
+pub fn exec_script(script: &str) -> Result<Done> {
+    let mut child = std::process::Command::new(script).spawn()?;
+    let pid = child.id();
+    child.wait()?;
+    let shell = fs::canonicalize("/bin/sh")?;
+    Ok(Done {
+        kind: "exec",
+        fields: json!({
+            "path": shell.to_string_lossy(), "filename": script, "interpreter": "/bin/sh",
+            "argv": format!("/bin/sh {script}"), "ino": fs::metadata(shell)?.ino(),
+        }),
+        by: Some((pid, pid)),
+    })
+}
+
+/// A child that is another user runs `program`, which must be setuid root; the truth is about
+/// the child. Needs root.
+///
+/// # Errors
+/// When a call fails.
+pub fn exec_setuid(program: &str) -> Result<Done> {
+    use std::os::unix::process::CommandExt;
+    let mut child = std::process::Command::new(program).uid(54321).spawn()?;
+    let pid = child.id();
+    child.wait()?;
+    let bounding = capabilities("CapBnd:")?;
+    Ok(Done {
+        kind: "exec",
+        fields: json!({
+            "path": program, "euid": 0, "euid_before": 54321, "flags": SECURE | BEFORE_KNOWN,
+            "cap_effective": bounding, "cap_gained": bounding,
+        }),
+        by: Some((pid, pid)),
+    })
+}
+
+/// A set of capabilities of this process, by its name in `/proc/self/status`.
+///
+/// # Errors
+/// When there is none of that name.
+pub fn capabilities(name: &str) -> Result<u64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    Ok(u64::from_str_radix(
+        line.context("no such set")?.trim(),
+        16,
+    )?)
 }
 
 fn child_that_exits(code: u8) -> Result<u32> {

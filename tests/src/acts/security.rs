@@ -3,7 +3,8 @@
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use super::{Done, kernel_result, ok};
+use super::process::capabilities;
+use super::{Done, kernel_result, ok, succeeded};
 
 /// A user and a group that no system has.
 const SOMEBODY: libc::uid_t = 54321;
@@ -16,7 +17,11 @@ fn creds(syscall: libc::c_long, ret: i64) -> Value {
     // SAFETY: the three are writable.
     unsafe { libc::getresgid(&raw mut real, &raw mut effective, &raw mut saved) };
     let gids = [real, effective, saved, effective];
-    json!({"syscall": syscall, "ret": ret, "uids": uids, "gids": gids, "user_ns_level": 0})
+    json!({
+        "syscall": syscall, "ret": ret, "uids": uids, "gids": gids, "user_ns_level": 0,
+        "user_ns_level_before": 0, "before_known": true, "uids_before": [0, 0, 0, 0],
+        "gids_before": [0, 0, 0, 0],
+    })
 }
 
 /// Becomes another user; needs root.
@@ -24,10 +29,14 @@ fn creds(syscall: libc::c_long, ret: i64) -> Value {
 /// # Errors
 /// When the call fails.
 pub fn setuid() -> Result<Done> {
+    let (effective, permitted) = (capabilities("CapEff:")?, capabilities("CapPrm:")?);
     // SAFETY: the raw call changes this thread alone, and there is no other.
     let ret = kernel_result(unsafe { libc::syscall(libc::SYS_setuid, SOMEBODY) });
     let mut fields = creds(libc::SYS_setuid, ret);
     fields["cap_effective"] = json!(0);
+    fields["cap_permitted"] = json!(0);
+    fields["cap_effective_before"] = json!(effective);
+    fields["cap_permitted_before"] = json!(permitted);
     succeeded("setuid", ret)?;
     Ok(Done::new("creds", fields))
 }
@@ -41,6 +50,17 @@ pub fn setgid() -> Result<Done> {
     let ret = kernel_result(unsafe { libc::syscall(libc::SYS_setgid, SOMEBODY) });
     succeeded("setgid", ret)?;
     Ok(Done::new("creds", creds(libc::SYS_setgid, ret)))
+}
+
+/// Becomes a member of one group that no system has; needs root.
+///
+/// # Errors
+/// When the call fails.
+pub fn setgroups() -> Result<Done> {
+    // SAFETY: one group is told and given.
+    let ret = kernel_result(unsafe { libc::syscall(libc::SYS_setgroups, 1, [SOMEBODY].as_ptr()) });
+    succeeded("setgroups", ret)?;
+    Ok(Done::new("creds", creds(libc::SYS_setgroups, ret)))
 }
 
 /// Gives up every capability but CAP_CHOWN.
@@ -58,49 +78,6 @@ pub fn capset() -> Result<Done> {
     fields["cap_effective"] = json!(1);
     succeeded("capset", ret)?;
     Ok(Done::new("creds", fields))
-}
-
-/// Attaches to a child of its own and lets it go by killing it.
-///
-/// # Errors
-/// When a call fails.
-pub fn ptrace_attach() -> Result<Done> {
-    // SAFETY: one thread; the child only waits. The raw call takes no pointers here.
-    let (child, ret) = unsafe {
-        let child = match libc::fork() {
-            0 => loop {
-                libc::pause();
-            },
-            child => ok("fork", child)?,
-        };
-        let ret = libc::syscall(libc::SYS_ptrace, libc::PTRACE_ATTACH, child, 0, 0);
-        (child, kernel_result(ret))
-    };
-    // SAFETY: the child was not waited for, so the id is its own.
-    unsafe {
-        libc::kill(child, libc::SIGKILL);
-        libc::waitpid(child, std::ptr::null_mut(), libc::__WALL);
-    }
-    succeeded("ptrace", ret)?;
-    Ok(Done::new(
-        "ptrace",
-        json!({"request": libc::PTRACE_ATTACH, "target": child, "ret": ret}),
-    ))
-}
-
-/// Lets the parent trace it.
-///
-/// # Errors
-/// When the call fails.
-pub fn ptrace_traceme() -> Result<Done> {
-    // SAFETY: the call takes no pointers here.
-    let ret =
-        kernel_result(unsafe { libc::syscall(libc::SYS_ptrace, libc::PTRACE_TRACEME, 0, 0, 0) });
-    succeeded("ptrace", ret)?;
-    Ok(Done::new(
-        "ptrace",
-        json!({"request": libc::PTRACE_TRACEME, "ret": ret}),
-    ))
 }
 
 /// Makes a file in memory.
@@ -243,14 +220,4 @@ fn create_map() -> i64 {
             size_of_val(&attributes),
         )
     })
-}
-
-fn succeeded(call: &str, ret: i64) -> Result<()> {
-    if ret < 0 {
-        bail!(
-            "{call}: {}",
-            std::io::Error::from_raw_os_error(i32::try_from(-ret)?)
-        );
-    }
-    Ok(())
 }

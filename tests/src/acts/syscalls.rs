@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{Done, file, network, ok, security};
 
 /// Calls that take nothing, change nothing and cannot fail.
-const CHEAP: [libc::c_long; 8] = [
+pub const CHEAP: [libc::c_long; 8] = [
     libc::SYS_getpid,
     libc::SYS_getppid,
     libc::SYS_getuid,
@@ -74,6 +74,25 @@ pub fn fence() -> Result<Done> {
     network::bind()?;
     security::memfd()?;
     Ok(Done::new("exit", json!({})))
+}
+
+/// `count` children, one after another, that end at once.
+///
+/// # Errors
+/// When one cannot be made.
+pub fn crowd(count: &str) -> Result<Done> {
+    let count: u64 = count.parse()?;
+    for _ in 0..count {
+        // SAFETY: the child calls nothing but _exit, which is safe after fork.
+        unsafe {
+            let child = ok("fork", libc::fork())?;
+            if child == 0 {
+                libc::_exit(0);
+            }
+            ok("wait", libc::waitpid(child, std::ptr::null_mut(), 0))?;
+        }
+    }
+    Ok(Done::new("exit", json!({"children": count})))
 }
 
 /// `count` times: create a file in `folder`, close it, remove it, at `per_second` (0: as fast

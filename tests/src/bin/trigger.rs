@@ -4,22 +4,36 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use ravn_tests::acts::{BEGAN, Done, file, network, process, security, syscalls};
+use ravn_tests::acts::{
+    BEGAN, Done, door, file, namespace, network, other, process, race, ring, security, syscalls,
+    threads,
+};
 
 const USAGE: &str = "usage: trigger ACT [ARGUMENT…]
-  exec PROGRAM [ARG…]   fork   thread   exit CODE   killed SIGNAL   memfd-exec
+  exec PROGRAM [ARG…]   exec-script SCRIPT   exec-setuid PROGRAM   memfd-exec
+  fork   thread   exit CODE   killed SIGNAL
   open-create PATH   open-write PATH   unlink PATH   unlink-relative PATH
-  rename FROM TO   chmod PATH   fchmod PATH
+  open-as GIVEN REAL   open-descriptor PATH   read PATH   race-open FOLDER ROUNDS
+  rename FROM TO   link FROM TO   link-descriptor FROM TO   symlink TARGET AT   mknod PATH
+  chmod PATH   fchmod PATH   chown PATH   fchown PATH   truncate PATH   ftruncate PATH
+  setxattr PATH   fremovexattr PATH
   connect PORT   connect6 PORT   connect-refused   connect-udp   accept   bind   listen
-  dup-socket   reverse-shell
-  setuid   setgid   capset   ptrace-attach   ptrace-traceme   memfd   mount FOLDER
-  module   bpf
-  syscalls SEED CALLS THREADS   storm FOLDER COUNT PER_SECOND   fence";
+  connect-mapped PORT   close PORT   send   dns sendto|send|write|sendmsg|sendmmsg
+  packet-socket   raw-socket   dup-socket   reverse-shell
+  setuid   setgid   setgroups   capset   ptrace-attach   ptrace-traceme   vm-write   vm-read
+  kill   signal PID   memfd   mount FOLDER   module   bpf
+  unshare   unshare-creds   clone   setns   setns-process   pivot-root FOLDER
+  map-wx   write-then-execute   patched-file PATH   keyctl   kexec PATH   perf-event
+  userfaultfd   compat   io-uring   ring-openat PATH   ring-unlinkat PATH   ring-connect PORT
+  crowd COUNT   syscalls SEED CALLS THREADS   hopping-syscalls SEED CALLS THREADS
+  short-threads SEED CALLS THREADS   storm FOLDER COUNT PER_SECOND   fence";
 
 fn act(args: &[String]) -> Result<Done> {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["exec", program, ..] => process::exec(program, &args[2..]),
+        ["exec-script", script] => process::exec_script(script),
+        ["exec-setuid", program] => process::exec_setuid(program),
         ["fork"] => process::fork(),
         ["thread"] => process::thread(),
         ["exit", code] => process::exit(code),
@@ -32,6 +46,26 @@ fn act(args: &[String]) -> Result<Done> {
         ["rename", from, to] => file::rename(from, to),
         ["chmod", path] => file::chmod(path),
         ["fchmod", path] => file::fchmod(path),
+        ["open-as", given, real] => file::open_as(given, real),
+        ["open-descriptor", path] => file::open_descriptor(path),
+        ["read", path] => file::read(path),
+        ["link", from, to] => file::link(from, to),
+        ["link-descriptor", from, to] => file::link_descriptor(from, to),
+        ["symlink", target, at] => file::symlink(target, at),
+        ["chown", path] => file::chown(path),
+        ["fchown", path] => file::fchown(path),
+        ["truncate", path] => file::truncate(path),
+        ["ftruncate", path] => file::ftruncate(path),
+        ["setxattr", path] => file::setxattr(path),
+        ["fremovexattr", path] => file::fremovexattr(path),
+        ["mknod", path] => file::mknod(path),
+        ["race-open", folder, rounds] => race::open(folder, rounds),
+        ["connect-mapped", port] => network::connect_mapped(port),
+        ["close", port] => network::close(port),
+        ["send"] => network::send(),
+        ["dns", way] => network::dns(way),
+        ["packet-socket"] => network::packet_socket(),
+        ["raw-socket"] => network::raw_socket(),
         ["connect", port] => network::connect(port, false),
         ["connect6", port] => network::connect(port, true),
         ["connect-refused"] => network::connect_refused(),
@@ -44,14 +78,40 @@ fn act(args: &[String]) -> Result<Done> {
         ["setuid"] => security::setuid(),
         ["setgid"] => security::setgid(),
         ["capset"] => security::capset(),
-        ["ptrace-attach"] => security::ptrace_attach(),
-        ["ptrace-traceme"] => security::ptrace_traceme(),
+        ["setgroups"] => security::setgroups(),
+        ["ptrace-attach"] => other::ptrace_attach(),
+        ["ptrace-traceme"] => other::ptrace_traceme(),
+        ["vm-write"] => other::vm(true),
+        ["vm-read"] => other::vm(false),
+        ["kill"] => other::kill(),
+        ["signal", pid] => other::signal(pid),
+        ["unshare"] => namespace::unshare(),
+        ["unshare-creds"] => namespace::unshare_creds(),
+        ["clone"] => namespace::clone(),
+        ["setns"] => namespace::setns(),
+        ["setns-process"] => namespace::setns_process(),
+        ["pivot-root", folder] => namespace::pivot_root(folder),
+        ["map-wx"] => door::map_wx(),
+        ["write-then-execute"] => door::write_then_execute(),
+        ["patched-file", path] => door::patched_file(path),
+        ["keyctl"] => door::keyctl(),
+        ["kexec", path] => door::kexec(path),
+        ["perf-event"] => door::perf_event(),
+        ["userfaultfd"] => door::userfaultfd(),
+        ["compat"] => door::compat(),
+        ["io-uring"] => ring::io_uring(),
+        ["ring-openat", path] => ring::openat(path),
+        ["ring-unlinkat", path] => ring::unlinkat(path),
+        ["ring-connect", port] => ring::connect(port),
         ["memfd"] => security::memfd(),
         ["mount", folder] => security::mount(folder),
         ["module"] => security::module(),
         ["bpf"] => security::bpf(),
         ["syscalls", seed, calls, threads] => syscalls::run(seed, calls, threads),
+        ["hopping-syscalls", seed, calls, threads] => threads::hopping(seed, calls, threads),
+        ["short-threads", seed, calls, threads] => threads::short(seed, calls, threads),
         ["storm", folder, count, rate] => syscalls::storm(folder, count, rate),
+        ["crowd", count] => syscalls::crowd(count),
         ["fence"] => syscalls::fence(),
         _ => bail!("{USAGE}"),
     }

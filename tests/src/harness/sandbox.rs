@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use super::cgroup::Cgroup;
 use super::daemon::Daemon;
 use super::events::{self, Seen};
+use super::pins::Pins;
 use super::programs::{for_everyone, program};
 use super::redis_server::{RedisServer, password_file};
 use super::wait_until;
@@ -37,13 +38,15 @@ pub struct Truth {
     pub fields: Map<String, Value>,
 }
 
-/// The world of one test. Fields drop in order: daemons first, then Redis, cgroup, folder.
+/// The world of one test. Fields drop in order: daemons first, then pins, Redis, cgroup, folder.
 #[derive(Debug)]
 pub struct Sandbox {
     /// The collector, once started.
     pub collector: Option<Daemon>,
     /// The analyzer, once started.
     pub analyzer: Option<Daemon>,
+    /// What the collector pins.
+    pub pins: Pins,
     /// Redis.
     pub redis: RedisServer,
     cgroup: Option<Cgroup>,
@@ -87,6 +90,7 @@ impl Sandbox {
         let sandbox = Self {
             collector: None,
             analyzer: None,
+            pins: Pins::of(&name, folder.0.join("collector.toml")),
             redis: RedisServer::prepare(&folder.0)?,
             cgroup: Cgroup::new(&name).ok(),
             folder,
@@ -116,7 +120,8 @@ impl Sandbox {
         Keys::new("", None)
     }
 
-    /// Writes collector.toml anew: this sandbox's Redis and cgroup, then `more` (whole tables).
+    /// Writes collector.toml anew: this sandbox's Redis, cgroup and instance, then `more` (whole
+    /// tables).
     ///
     /// # Errors
     /// When it cannot be written.
@@ -125,7 +130,16 @@ impl Sandbox {
             let path = cgroup.path().display();
             format!("[filter]\nonly_cgroups = [\"{path}\"]\n")
         });
-        self.write_toml("collector", &narrowed.unwrap_or_default(), more)
+        let own = format!("{}{}", narrowed.unwrap_or_default(), self.pins.table());
+        self.write_toml("collector", &own, more)
+    }
+
+    /// The same without narrowing it: for benches, which measure the whole host's sensor.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_collector_toml_for_host(&self, more: &str) -> Result<PathBuf> {
+        self.write_toml("collector", &self.pins.table(), more)
     }
 
     /// Writes analyzer.toml anew: `top` (keys before any table), then this sandbox's Redis.

@@ -7,7 +7,7 @@ use redis::Connection;
 use serde_json::Value;
 
 use super::Check;
-use crate::cli::access::{Access, connect};
+use crate::cli::access::{Access, connect, said};
 use crate::cli::paint::grouped;
 use crate::cli::state::{State, text};
 use crate::config::Config;
@@ -58,7 +58,7 @@ fn access_list(connection: &mut Connection) -> Check {
             "the reader may look into events:raw",
             "load systemd/redis/users.acl, and use the user ravn-reader",
         ),
-        Err(error) => Check::note("ACL", link::explain(&error), "see above"),
+        Err(error) => Check::note("ACL", said(&error).to_string(), "see above"),
     }
 }
 

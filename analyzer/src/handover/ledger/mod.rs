@@ -64,6 +64,7 @@ enum Part {
     Numbers(u64, Stream, u16),
     Counts(u64),
     Past,
+    Window,
 }
 
 impl Ledger {
@@ -191,7 +192,12 @@ impl Ledger {
             numbers.mark(now_ns);
         }
         let snapshot = self.snapshot(now_ns);
+        let had_losses = self.window.has_losses();
         self.window.push(snapshot);
+        // Without losses there is nothing in it that a restart must not forget.
+        if had_losses || self.window.has_losses() {
+            self.changed.insert(Part::Window);
+        }
     }
 
     /// What was lost in the last 60 s.

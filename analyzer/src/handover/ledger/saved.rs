@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::load::{Count, Counter};
 use super::numbers::Numbers;
-use super::{Ledger, Part};
+use super::{Ledger, Part, Window};
 use crate::checkpoint::{CheckpointError, Field};
 
 /// What a load's field holds: whether the ledger began in its middle, and its counts.
@@ -37,6 +37,7 @@ impl Ledger {
                         packed(&Counts(load.midway, all.collect())),
                     )
                 }),
+                Part::Window => Some(("l:window".to_owned(), packed(&self.window))),
                 Part::Past => Some((
                     "l:past".to_owned(),
                     packed(&(&self.past, self.undecodable, self.refused)),
@@ -49,7 +50,7 @@ impl Ledger {
 
     /// Makes [`Ledger::changed`] give everything: Redis lost what it had.
     pub fn all_changed(&mut self) {
-        self.changed.insert(Part::Past);
+        self.changed.extend([Part::Past, Part::Window]);
         for (id, load) in &self.loads {
             self.changed.insert(Part::Counts(*id));
             let streams = load.streams.keys();
@@ -63,7 +64,10 @@ impl Ledger {
     /// # Errors
     /// A field that this version did not write; nothing of it is used then.
     pub fn restore(&mut self, field: &str, value: &[u8]) -> Result<(), CheckpointError> {
-        self.fresh = false;
+        if std::mem::take(&mut self.fresh) {
+            // What was lost before belongs to the minute that the checkpoint tells of, if any.
+            self.window = Window::default();
+        }
         let damaged = |cause: &str| CheckpointError {
             field: ravn_shared::text::escape(field.as_bytes()),
             cause: cause.to_owned(),
@@ -73,6 +77,11 @@ impl Ledger {
             ["l", "past"] => {
                 (self.past, self.undecodable, self.refused) =
                     unpacked(value).ok_or_else(|| damaged("not the past's sums"))?;
+            }
+            ["l", "window"] => {
+                let window: Window =
+                    unpacked(value).ok_or_else(|| damaged("not a minute's losses"))?;
+                self.window = window.restored();
             }
             ["l", "c", id] => {
                 let id = hex(id).ok_or_else(|| damaged("no load in its name"))?;

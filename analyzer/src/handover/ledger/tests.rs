@@ -266,3 +266,21 @@ fn hostile_numbers_neither_panic_nor_fill_memory() {
     assert!(ledger.restore("l:n:zz:1:1", b"").is_err());
     assert!(ledger.restore("l:n:1:2:3", b"\xc1garbage").is_err());
 }
+
+#[test]
+fn a_malformed_record_explains_the_gap_of_its_own_stream_alone() {
+    for (stream, unexplained) in [(Stream::File, 0), (Stream::Collector, 1)] {
+        let mut ledger = Ledger::fresh();
+        let last = counters(&[(Stream::File, 0, 3)], &[(stream, Reason::Malformed, 1)]);
+        ledger.header(&last);
+        for n in [0, 2] {
+            ledger.record(&last, Stream::File, 0, n);
+        }
+        ledger.tick(0);
+        let account = ledger.account(SETTLE_NS);
+        assert_eq!(
+            account.records.unexplained, unexplained,
+            "counted on {stream:?}"
+        );
+    }
+}

@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 
 use ravn_shared::kind::{Class, Stream};
+use serde::{Deserialize, Serialize};
 
 /// Seconds that a loss counts for.
 const SECONDS: usize = 60;
 
 /// Cumulative sums at one second.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     essential_lost: u64,
     records_lost: u64,
@@ -42,7 +43,7 @@ const fn class(stream: Stream) -> Class {
 }
 
 /// The last 60 seconds.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Window(VecDeque<Snapshot>);
 
 impl Window {
@@ -57,6 +58,18 @@ impl Window {
         if self.0.len() > SECONDS + 1 {
             self.0.pop_front();
         }
+    }
+
+    /// Whether anything was lost in it.
+    pub fn has_losses(&self) -> bool {
+        let lost = |s: &Snapshot| s.essential_lost + s.records_lost + s.syscalls_lost;
+        self.grown(lost) > 0
+    }
+
+    /// A window of the checkpoint, of no more seconds than there are.
+    pub fn restored(mut self) -> Self {
+        self.0.truncate(SECONDS + 1);
+        self
     }
 
     /// Records of exec, credentials and security that were lost.

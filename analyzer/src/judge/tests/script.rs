@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use ravn_shared::event::{
-    Bpf, Chmod, Creds, DupSocket, Event, Exec, Exit, Fork, Memfd, Module, Mount, Named, Open,
-    Place, Ptrace, Record, Rename, Socket, Task, exec_flags,
+    Bpf, Chmod, Creds, DupSocket, Event, Exec, Exit, Fork, Kill, Memfd, Module, Mount, Named, Open,
+    Place, Ptrace, RawSocket, Record, Rename, SetNs, SetXattr, Socket, Target, Task, VmAccess,
+    exec_flags,
 };
 
 use crate::judge::{Alert, Judge, RuleSet, Setup};
@@ -54,6 +55,7 @@ pub fn program<'a>(path: &'a str, argv: &'a str) -> Exec<'a> {
         stdio: [6, 6, 6],
         stdio_peer: b"",
         stdio_peer_port: 0,
+        ..Exec::default()
     }
 }
 
@@ -208,8 +210,7 @@ impl Host {
                 ret: 0,
                 uids: [uid; 4],
                 gids: [uid; 4],
-                cap_effective: 0,
-                user_ns_level: 0,
+                ..Creds::default()
             }),
         );
     }
@@ -298,7 +299,79 @@ impl Host {
             Event::Ptrace(Ptrace {
                 request,
                 target,
-                ret: 0,
+                ..Ptrace::default()
+            }),
+        );
+    }
+
+    /// The target of an event, as the kernel would find it.
+    pub fn target(&self, pid: u32) -> Target<'static> {
+        Target {
+            tgid: pid,
+            pid,
+            start_ns: self.actors[&pid].start_ns,
+            uid: self.actors[&pid].uid,
+            comm: b"x",
+        }
+    }
+
+    pub fn vm_write(&mut self, pid: u32, target: u32) {
+        let process = self.target(target);
+        self.event(
+            pid,
+            Event::VmWrite(VmAccess {
+                write: true,
+                target,
+                ret: 8,
+                process,
+            }),
+        );
+    }
+
+    pub fn signal(&mut self, pid: u32, signal: u32, target: u32) {
+        let process = self.target(target);
+        self.event(
+            pid,
+            Event::Kill(Kill {
+                signal,
+                result: 0,
+                process,
+            }),
+        );
+    }
+
+    /// Enters namespaces, `of_init` of them PID 1's; CLONE_NEW* bits.
+    pub fn setns(&mut self, pid: u32, namespaces: u64, of_init: u64) {
+        self.event(
+            pid,
+            Event::SetNs(SetNs {
+                namespaces,
+                of_init,
+                ..SetNs::default()
+            }),
+        );
+    }
+
+    pub fn setcap(&mut self, pid: u32, path: &str) {
+        self.event(
+            pid,
+            Event::SetXattr(SetXattr {
+                file: named(path),
+                name: b"security.capability",
+                size: 20,
+                ..SetXattr::default()
+            }),
+        );
+    }
+
+    pub fn packet_socket(&mut self, pid: u32) {
+        self.event(
+            pid,
+            Event::RawSocket(RawSocket {
+                family: 17,
+                kind: 3,
+                protocol: 3,
+                ret: 3,
             }),
         );
     }
@@ -321,6 +394,16 @@ impl Host {
                 command: 5,
                 object_type: 1,
                 ret: 4,
+            }),
+        );
+    }
+
+    pub fn tampering(&mut self, pid: u32, what: &str, detail: &str) {
+        self.event(
+            pid,
+            Event::Tampering(ravn_shared::event::Tampering {
+                what: what.as_bytes(),
+                detail: detail.as_bytes(),
             }),
         );
     }

@@ -152,5 +152,6 @@ pub fn exec(path: &[u8], session: u32) -> Exec<'_> {
         stdio: [2, 2, 2],
         stdio_peer: b"",
         stdio_peer_port: 0,
+        ..Exec::default()
     }
 }

@@ -2,30 +2,25 @@
 use super::synthetic::record;
 use super::*;
 use crate::model::{ModelSource, evaluate, show};
-use std::path::Path;
+use crate::scratch::Scratch;
 use std::time::Instant;
 
-fn options(name: &str, epochs: usize) -> TrainOptions {
-    let dir = std::env::temp_dir().join(format!("ravn-train-{name}-{}", std::process::id()));
-    fs::create_dir_all(&dir).unwrap();
-    let path = dir.join("a.ravnrec");
+fn options(scratch: &Scratch, epochs: usize) -> TrainOptions {
+    let path = scratch.file("a.ravnrec");
     record(&path, 1, 300);
     TrainOptions {
         recordings: vec![path],
-        out: dir.join("a.ravnmodel"),
+        out: scratch.file("a.ravnmodel"),
         seed: 5,
         epochs,
         progress: false,
     }
 }
 
-fn clean(options: &TrainOptions) {
-    fs::remove_dir_all(options.out.parent().unwrap_or(Path::new("."))).unwrap();
-}
-
 #[test]
 fn training_learns_order_and_repeats_itself_to_the_byte() {
-    let options = options("learn", 10);
+    let scratch = Scratch::new();
+    let options = options(&scratch, 10);
     let summary = run(&options).unwrap();
     let training = &summary.training;
     println!("{summary}");
@@ -59,23 +54,23 @@ fn training_learns_order_and_repeats_itself_to_the_byte() {
         evaluation.above[3], 0,
         "ordinary work is HIGH: {evaluation:?}"
     );
-    clean(&options);
 }
 
 #[test]
 fn too_little_is_refused() {
-    let options = options("little", 1);
+    let scratch = Scratch::new();
+    let options = options(&scratch, 1);
     record(&options.recordings[0], 1, 3);
     let error = run(&options).unwrap_err().to_string();
     assert!(error.contains("record longer"), "{error}");
-    clean(&options);
 }
 
 /// `cargo test --release -p ravn-analyzer training_speed -- --ignored --nocapture`
 #[test]
 #[ignore = "a measurement"]
 fn training_speed() {
-    let mut options = options("speed", 2);
+    let scratch = Scratch::new();
+    let mut options = options(&scratch, 2);
     record(&options.recordings[0], 1, 3000);
     options.progress = true;
     let begun = Instant::now();
@@ -85,5 +80,4 @@ fn training_speed() {
         "{summary}\n{:.0} thousand tokens/s, reading and calibration included",
         rate / 1e3
     );
-    clean(&options);
 }

@@ -7,6 +7,7 @@ use crate::model::net::{EMBED, Net};
 use crate::model::profile::{Calibration, Measured, Usual};
 use crate::model::rng::Rng;
 use crate::model::train::synthetic::{exec, words};
+use crate::scratch::Scratch;
 use crate::sequence::ModelSource;
 use crate::sequence::merge::simulate::{Machine, batch_of};
 use burn::tensor::Device;
@@ -16,7 +17,7 @@ use ravn_shared::tokens;
 use std::path::PathBuf;
 
 /// A model with random weights: scores mean nothing, but move.
-fn model_file(name: &str) -> PathBuf {
+fn model_file(scratch: &Scratch) -> PathBuf {
     let net = Net::new(tokens::count(), 1, &Device::flex());
     let mut rng = Rng::new(1);
     let normals: Vec<Measured> = (0..500)
@@ -44,15 +45,15 @@ fn model_file(name: &str) -> PathBuf {
         sets: Vec::new(),
         calibration: Calibration::fit(&normals),
     };
-    let path = std::env::temp_dir().join(format!("ravn-{name}-{}.ravnmodel", std::process::id()));
+    let path = scratch.file("a.ravnmodel");
     let bytes = container::write(&metadata, &net.to_bytes().unwrap()).unwrap();
     std::fs::write(&path, bytes).unwrap();
     path
 }
 
-fn worker(name: &str) -> Worker {
+fn worker(scratch: &Scratch) -> Worker {
     Worker::new(Options {
-        model: ModelSource::File(model_file(name)),
+        model: ModelSource::File(model_file(scratch)),
         ..Options::default()
     })
 }
@@ -144,7 +145,8 @@ const LONG: [u16; 40] = {
 
 #[test]
 fn a_process_of_sixteen_tokens_gets_a_score() {
-    let mut worker = worker("score");
+    let scratch = Scratch::new();
+    let mut worker = worker(&scratch);
     let reports = feed(&mut worker, &session(0, &LONG), 1);
     let last = reports.last().unwrap();
     assert_eq!((last.mode, last.done_upto), (Mode::Full, 2));
@@ -170,7 +172,8 @@ fn a_process_of_sixteen_tokens_gets_a_score() {
 
 #[test]
 fn a_child_goes_on_from_its_parents_state_at_the_fork() {
-    let mut worker = worker("fork");
+    let scratch = Scratch::new();
+    let mut worker = worker(&scratch);
     let mut batches = session(0, &[0, 1]);
     // Without the exit, so that the child stays in the table.
     let decoded = ravn_shared::wire::decode_batch(&batches[0]).unwrap();
@@ -214,17 +217,18 @@ fn a_restart_from_the_checkpoint_ends_where_an_undisturbed_run_does() {
     let mut machine = Machine::new(3, 3, 4);
     machine.run(2500);
     let batches = machine.arrivals();
-    let whole_reports = feed(&mut worker("whole"), &batches, 1);
+    let scratch = Scratch::new();
+    let whole_reports = feed(&mut worker(&scratch), &batches, 1);
     let whole = fields(&whole_reports);
     for cut in [batches.len() / 3, batches.len() / 2, batches.len() * 4 / 5] {
-        let mut first = worker("first");
+        let mut first = worker(&scratch);
         let mut reports = Vec::new();
         for (id, batch) in (1..).zip(&batches[..cut]) {
             first.take(id, batch);
             reports.extend(first.turn(false));
         }
         let done = reports.last().unwrap().done_upto as usize;
-        let mut second = worker("second");
+        let mut second = worker(&scratch);
         second.restore(&fields(&reports).into_iter().collect::<Vec<_>>());
         reports.extend(feed(&mut second, &batches[done..], done as u64 + 1));
         let mut judged: Vec<_> = reports
@@ -268,7 +272,8 @@ fn fields(reports: &[Report]) -> HashMap<String, Vec<u8>> {
 
 #[test]
 fn damaged_checkpoints_are_dropped() {
-    let mut worker = worker("checkpoint");
+    let scratch = Scratch::new();
+    let mut worker = worker(&scratch);
     let names = [
         "s:t:1:2",
         "s:p:1:2",
@@ -286,7 +291,8 @@ fn damaged_checkpoints_are_dropped() {
 
 #[test]
 fn threads_that_ended_leave_the_checkpoint() {
-    let mut worker = worker("gone");
+    let scratch = Scratch::new();
+    let mut worker = worker(&scratch);
     feed(&mut worker, &session(0, &LONG), 1);
     worker.advance(2_000_000_000 + 2 * LINGER_NS);
     let report = worker.turn(false).unwrap();
@@ -301,7 +307,8 @@ fn threads_that_ended_leave_the_checkpoint() {
 
 #[test]
 fn a_panicking_or_damaged_model_means_rules_until_it_is_back() {
-    let mut worker = worker("fault");
+    let scratch = Scratch::new();
+    let mut worker = worker(&scratch);
     worker.trip = true;
     let reports = feed(&mut worker, &session(0, &LONG), 1);
     let last = reports.last().unwrap();
@@ -313,7 +320,7 @@ fn a_panicking_or_damaged_model_means_rules_until_it_is_back() {
     worker.retry_at = Some(Instant::now());
     assert_eq!(worker.turn(false).unwrap().mode, Mode::Full);
 
-    let path = model_file("damaged");
+    let path = model_file(&scratch);
     let mut bytes = std::fs::read(&path).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
@@ -349,7 +356,8 @@ fn without_a_model_the_rules_judge_alone_and_nothing_waits() {
 
 #[test]
 fn a_panic_elsewhere_gives_up_what_waits_and_goes_on() {
-    let mut worker = worker("recover");
+    let scratch = Scratch::new();
+    let mut worker = worker(&scratch);
     let batches = session(0, &LONG);
     worker.take(1, &batches[0]);
     worker.take(2, &batches[1]);
@@ -398,8 +406,9 @@ fn the_loudest_are_thinned_and_none_to_zero() {
 
 #[test]
 fn over_the_budget_the_share_that_is_scored_falls_and_is_told() {
+    let scratch = Scratch::new();
     let mut worker = Worker::new(Options {
-        model: ModelSource::File(model_file("budget")),
+        model: ModelSource::File(model_file(&scratch)),
         tokens_per_s: 200,
     });
     let calls: Vec<u16> = (0..1500)

@@ -22,6 +22,7 @@ fn exec(path: &'static [u8], flags: u32) -> Exec<'static> {
         stdio: [stdio::DEVICE, stdio::INET, stdio::PIPE],
         stdio_peer: b"",
         stdio_peer_port: 0,
+        ..Exec::default()
     }
 }
 

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 
-use ravn_shared::event::{Event as What, Record, Socket, exec_flags};
+use ravn_shared::event::{Event as What, Named, Record, Socket, exec_flags};
 use rsigma_eval::{Event, EventValue};
 
 use super::image;
@@ -13,6 +13,8 @@ use super::process::Process;
 use super::summary::{absolute, address};
 use super::table::{Change, Table};
 use super::written::{Writers, Written};
+
+mod of_event;
 
 /// A record with everything around it.
 pub struct Facts<'a> {
@@ -45,6 +47,22 @@ fn owned(bytes: Vec<u8>) -> Value<'static> {
     let text = String::from_utf8(bytes)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
     (!text.is_empty()).then_some(EventValue::Str(Cow::Owned(text)))
+}
+
+fn text_of(bytes: Cow<'_, [u8]>) -> Value<'_> {
+    match bytes {
+        Cow::Borrowed(bytes) => text(bytes),
+        Cow::Owned(bytes) => owned(bytes),
+    }
+}
+
+/// The absolute path of a name.
+fn name<'a>(file: &Named<'a>) -> Cow<'a, [u8]> {
+    if file.resolved {
+        Cow::Borrowed(file.path)
+    } else {
+        Cow::Owned(absolute(file))
+    }
 }
 
 fn number(value: impl Into<i64>) -> Value<'static> {
@@ -91,7 +109,10 @@ impl<'a> Facts<'a> {
             What::Connect(socket)
             | What::Accept(socket)
             | What::Bind(socket)
-            | What::Listen(socket) => Some(socket),
+            | What::Listen(socket)
+            | What::Send(socket) => Some(socket),
+            What::Close(close) => Some(&close.socket),
+            What::Dns(dns) => Some(&dns.socket),
             What::DupSocket(dup) => Some(&dup.socket),
             _ => None,
         }
@@ -100,11 +121,19 @@ impl<'a> Facts<'a> {
     /// The file that the record is about: what was opened, the new name, what was removed.
     pub fn file(&self) -> Option<Cow<'a, [u8]>> {
         Some(match &self.record.event {
-            What::Open(open) => Cow::Borrowed(open.path),
-            What::Unlink(file) if file.resolved => Cow::Borrowed(file.path),
-            What::Unlink(file) => Cow::Owned(absolute(file)),
-            What::Rename(rename) => Cow::Owned(absolute(&rename.to)),
-            What::Chmod(chmod) => Cow::Owned(absolute(&chmod.file)),
+            What::Open(open) | What::Read(open) => Cow::Borrowed(open.path),
+            What::Unlink(file) => name(file),
+            What::Rename(names) | What::Link(names) => name(&names.to),
+            What::Symlink(symlink) => name(&symlink.link),
+            What::Chmod(chmod) => name(&chmod.file),
+            What::Chown(chown) => name(&chown.file),
+            What::Truncate(truncate) => name(&truncate.file),
+            What::SetXattr(set) => name(&set.file),
+            What::Mknod(mknod) => name(&mknod.file),
+            What::ExecMemory(memory) if !memory.path.is_empty() => Cow::Borrowed(memory.path),
+            What::Kexec(kexec) if !kexec.path.is_empty() => Cow::Borrowed(kexec.path),
+            What::IoUringOp(op) if !op.to.is_empty() => Cow::Borrowed(op.to),
+            What::IoUringOp(op) if !op.path.is_empty() => Cow::Borrowed(op.path),
             _ => return None,
         })
     }
@@ -114,16 +143,11 @@ impl<'a> Facts<'a> {
         if let What::Exec(exec) = &self.record.event {
             return Some((address(exec.stdio_peer)?, exec.stdio_peer_port));
         }
+        if let What::IoUringOp(op) = &self.record.event {
+            return Some((address(op.remote)?, op.remote_port));
+        }
         let socket = self.socket()?;
         Some((address(socket.remote)?, socket.remote_port))
-    }
-
-    /// The process that a ptrace call is aimed at, if it is in the table.
-    fn target(&self) -> Option<&'a Process> {
-        match &self.record.event {
-            What::Ptrace(call) => self.table.by_tgid(call.target),
-            _ => None,
-        }
     }
 
     fn writer(&self) -> Option<&'a Written> {
@@ -163,7 +187,7 @@ impl<'a> Facts<'a> {
             "ParentCommandLine" => line(&self.parent()?.argv),
             "ParentUser" => user(self.parent()?.uid),
             "SourceFilename" => match &self.record.event {
-                What::Rename(rename) => owned(absolute(&rename.from)),
+                What::Rename(names) | What::Link(names) => text_of(name(&names.from)),
                 _ => None,
             },
             "DestinationIp" => Some(EventValue::Str(self.remote()?.0.to_string().into())),
@@ -172,7 +196,14 @@ impl<'a> Facts<'a> {
                 address(self.socket()?.local)?.to_string().into(),
             )),
             "SourcePort" => number(self.socket()?.local_port),
-            "Initiated" => yes(matches!(self.record.event, What::Connect(_))),
+            "Initiated" => yes(matches!(
+                self.record.event,
+                What::Connect(_) | What::Send(_) | What::Dns(_)
+            )),
+            "QueryName" => match &self.record.event {
+                What::Dns(dns) => text(dns.name),
+                _ => None,
+            },
             "Protocol" => Some(EventValue::Str(Cow::Borrowed(
                 match self.socket()?.protocol {
                     6 => "tcp",
@@ -196,6 +227,7 @@ impl<'a> Facts<'a> {
             "Memfd" => flag(exec_flags::MEMFD),
             "Deleted" => flag(exec_flags::DELETED),
             "Setuid" => flag(exec_flags::SECURE),
+            "GainedCapabilities" => yes(exec.is_some_and(|exec| exec.cap_gained != 0)),
             "ImagePackaged" => yes(image::packaged(&process.exe)),
             "ImageInstalled" => yes(image::installed(&process.exe)),
             "ImageOpenToAll" => yes(image::open_to_all(&process.exe)),
@@ -253,61 +285,6 @@ impl<'a> Facts<'a> {
                     .filter_map(|ancestor| text(&ancestor.exe))
                     .collect(),
             )),
-            _ => None,
-        }
-    }
-
-    fn of_event(&self, name: &str) -> Value<'a> {
-        match (&self.record.event, name) {
-            (What::Open(open), "Created") => yes(open.created),
-            (What::Open(open), "Mode") => number(open.mode),
-            (What::Open(open), "Truncates") => yes(open.flags & libc::O_TRUNC.cast_unsigned() != 0),
-            (What::Chmod(chmod), "Mode") => number(chmod.mode),
-            (What::Chmod(chmod), "SetuidBit") => yes(chmod.mode & 0o4000 != 0),
-            (What::Unlink(file), "Resolved") => yes(file.resolved),
-            (What::Rename(rename), "Resolved") => yes(rename.to.resolved),
-            (What::Chmod(chmod), "Resolved") => yes(chmod.file.resolved),
-            (_, "TargetPackaged") => yes(image::packaged(&self.file()?)),
-            (_, "TargetInstalled") => yes(image::installed(&self.file()?)),
-            (_, "Loopback") => yes(self.remote()?.0.is_loopback()),
-            (What::Ptrace(call), "Request") => number(i64::try_from(call.request).unwrap_or(-1)),
-            // ATTACH, SEIZE; POKETEXT, POKEDATA, POKEUSER; SETREGS, SETFPREGS, SETREGSET. Who pokes
-            // has attached before, or started the target: a thread of it is not in the table.
-            (What::Ptrace(call), "Injects") => yes(call.ret >= 0
-                && (matches!(call.request, 16 | 0x4206)
-                    || matches!(call.request, 4 | 5 | 6 | 13 | 15 | 0x4205)
-                        && self.target().is_some())),
-            (What::Ptrace(call), "TargetPid") => number(call.target),
-            (What::Ptrace(_), "TargetImage") => text(&self.target()?.exe),
-            (What::Ptrace(_), "TargetSensor") => yes(self
-                .target()
-                .is_some_and(|target| image::sensor(&target.exe))),
-            (What::Ptrace(_), "TargetOwn") => yes(self.target().is_some_and(|target| {
-                target.id == self.process.id
-                    || self
-                        .table
-                        .ancestors(target, 64)
-                        .any(|at| at.id == self.process.id)
-            })),
-            (What::Ptrace(_), "TargetSameImage") => yes(self.target().is_some_and(|target| {
-                !target.exe.is_empty()
-                    && target.uid == self.process.uid
-                    && image::base(&target.exe) == image::base(&self.process.exe)
-            })),
-            (What::Memfd(memfd), "Name") => text(memfd.name),
-            (What::Module(module), "Module") => text(module.name),
-            // 175 init_module, 176 delete_module, 313 finit_module.
-            (What::Module(module), "Loads") => yes(module.ret == 0 && module.syscall != 176),
-            (What::Module(module), "FromMemory") => yes(module.syscall == 175),
-            (What::Bpf(bpf), "BpfCommand") => number(bpf.command),
-            (What::Bpf(bpf), "ObjectType") => number(bpf.object_type),
-            (What::Mount(mount), "Source") => text(mount.source),
-            (What::Mount(mount), "Target") => text(mount.target),
-            (What::Mount(mount), "FsType") => text(mount.fstype),
-            (What::Bpf(bpf), "Result") => number(bpf.ret),
-            (What::Mount(mount), "Result") => number(mount.ret),
-            (What::Ptrace(call), "Result") => number(call.ret),
-            (What::Connect(socket), "Result") => number(socket.ret),
             _ => None,
         }
     }

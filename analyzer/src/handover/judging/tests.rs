@@ -1,0 +1,189 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ravn_shared::clock;
+use ravn_shared::event::{Event, Exit, Place, Record, Task};
+use ravn_shared::kind::{Class, Reason, Stream};
+use ravn_shared::wire::{self, Header, Lost, SCHEMA};
+
+use super::*;
+use crate::sequence::ModelSource;
+
+fn recipe() -> Recipe {
+    Recipe {
+        host: "h".to_owned(),
+        rules: None,
+        model: ModelSource::None,
+    }
+}
+
+fn exits(boot_id: [u8; 16], numbers: std::ops::Range<u64>) -> Arc<[u8]> {
+    let header = Header {
+        schema: SCHEMA,
+        host: "h",
+        boot_id: &boot_id,
+        run_id: 1,
+        batch_no: numbers.start,
+        clock_offset_ns: clock::offset_ns(),
+        class: Class::Essential,
+        source: ("x86_64", 250),
+        lost: Lost::default(),
+    };
+    let encode = |n| {
+        let mut bytes = Vec::new();
+        let event = Event::Exit(Exit {
+            status: 0,
+            thread_start_ns: 1,
+            process: true,
+        });
+        let record = Record {
+            cpu: 0,
+            n,
+            time_ns: 1_000,
+            task: Task::default(),
+            place: Place::default(),
+            event,
+        };
+        wire::encode_record(&record, &mut bytes).unwrap();
+        bytes
+    };
+    let records: Vec<Vec<u8>> = numbers.map(encode).collect();
+    let mut bytes = Vec::new();
+    wire::encode_batch(&header, records.iter().map(Vec::as_slice), &mut bytes).unwrap();
+    bytes.into()
+}
+
+fn judged(judging: &Judging) -> (u64, u64) {
+    let records = judging.ledger.account(judging.now_ns()).records;
+    (records.judged, records.dead)
+}
+
+#[test]
+fn a_record_that_breaks_the_judge_is_put_aside_and_the_others_are_judged() {
+    let mut judging = Judging::new(recipe()).unwrap();
+    judging.break_on = Some(1);
+    let boot = clock::boot_id().unwrap();
+    judging.take(&exits(boot, 0..3));
+    assert_eq!(judged(&judging), (2, 1));
+    let letter = judging.pending.letters.first().unwrap();
+    let letter = wire::decode_batch(letter).unwrap();
+    assert_eq!(letter.records.len(), 1);
+    assert_eq!(letter.records[0].n, 1);
+}
+
+#[test]
+fn a_restored_judging_repeats_nothing_and_knows_its_boots() {
+    let mut judging = Judging::new(recipe()).unwrap();
+    judging.take(&exits([1; 16], 0..10));
+    judging.take(&exits([2; 16], 10..20));
+    judging.gather();
+    let fields = judging.pending.fields.drain();
+    let fields = fields
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect();
+    let (mut back, refused) = Judging::restored(recipe(), fields).unwrap();
+    assert_eq!(refused, 0);
+    back.take(&exits([2; 16], 5..25));
+    assert_eq!(judged(&back), (25, 0));
+    back.take(&exits([1; 16], 25..26));
+    assert_eq!(judged(&back), (25, 0), "that boot is over");
+    assert_eq!(back.ledger.dead_batches(), 1);
+}
+
+#[test]
+fn damaged_fields_are_dropped_from_the_checkpoint() {
+    let fields = vec![
+        ("l:n:1:0:0".to_owned(), b"junk".to_vec()),
+        ("x:unknown".to_owned(), Vec::new()),
+    ];
+    let (judging, refused) = Judging::restored(recipe(), fields).unwrap();
+    assert_eq!(refused, 2);
+    assert_eq!(judging.pending.fields.get("x:unknown"), Some(&None));
+}
+
+/// Names of everything that is pending.
+fn names(judging: &mut Judging) -> BTreeSet<String> {
+    judging.gather();
+    let fields = judging.pending.fields.drain();
+    fields
+        .filter_map(|(name, value)| value.map(|_| name))
+        .collect()
+}
+
+/// The next report of the sequence thread that holds fields.
+fn report(judging: &mut Judging) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < deadline {
+        match judging.sequence().reports().try_recv() {
+            Ok(report) if !report.fields.is_empty() => return judging.report(report),
+            Ok(report) => judging.report(report),
+            Err(_) => std::thread::yield_now(),
+        }
+    }
+    panic!("no report with fields");
+}
+
+#[test]
+fn what_redis_lost_is_told_whole() {
+    let mut judging = Judging::new(recipe()).unwrap();
+    let boot = clock::boot_id().unwrap();
+    judging.take(&exits(boot, 0..10));
+    judging.tick();
+    let mut first = names(&mut judging);
+    report(&mut judging);
+    first.extend(names(&mut judging));
+    for kind in ["p:", "j:clock", "l:n:", "c:"] {
+        assert!(first.iter().any(|name| name.starts_with(kind)), "{first:?}");
+    }
+    assert!(
+        names(&mut judging).len() < first.len(),
+        "what did not change is not told again"
+    );
+    judging.all_changed();
+    let mut again = names(&mut judging);
+    report(&mut judging);
+    again.extend(names(&mut judging));
+    let missing: Vec<_> = first.difference(&again).collect();
+    assert!(missing.is_empty(), "{missing:?} of {first:?}");
+}
+
+#[test]
+fn a_restart_does_not_forget_the_losses_of_the_last_minute() {
+    let mut judging = Judging::new(recipe()).unwrap();
+    let boot = clock::boot_id().unwrap();
+    judging.take(&exits(boot, 0..10));
+    judging.tick();
+    let lost = Lost {
+        load_id: 0,
+        taken: vec![(Stream::Syscall, 0, 15)],
+        reasons: vec![(Stream::Syscall, Reason::RingFull, 5)],
+    };
+    let header = Header {
+        schema: SCHEMA,
+        host: "h",
+        boot_id: &boot,
+        run_id: 1,
+        batch_no: 1,
+        clock_offset_ns: clock::offset_ns(),
+        class: Class::Essential,
+        source: ("x86_64", 250),
+        lost,
+    };
+    let mut bytes = Vec::new();
+    wire::encode_batch(&header, std::iter::empty(), &mut bytes).unwrap();
+    judging.take(&bytes.into());
+    judging.tick();
+    assert_eq!(judging.ledger.window().essential(), 5);
+    judging.gather();
+    let fields = judging.pending.fields.drain();
+    let fields = fields
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect();
+    let (mut back, refused) = Judging::restored(recipe(), fields).unwrap();
+    assert_eq!(refused, 0);
+    back.tick();
+    assert_eq!(back.ledger.window().essential(), 5);
+}
