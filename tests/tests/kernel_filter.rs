@@ -137,6 +137,8 @@ fn a_reload_switches_kinds_off_and_on_while_the_hooks_stay() {
         bound(&sandbox).unwrap(),
         "a wrong configuration changes nothing"
     );
+    // What takes the pins away at the end reads the same file.
+    write(&sandbox, "");
 }
 
 /// The load of the programs that records, and the collector's life so far, as it says.
