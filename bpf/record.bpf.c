@@ -23,8 +23,8 @@ struct {
 	__type(value, struct scratch);
 } scratches SEC(".maps");
 
-/* What an iterator builds its records in: it may sleep, and a CPU's own scratch would be
- * written by whatever runs there meanwhile. One reader at a time. */
+/* What an iterator builds its records in: it may be preempted, and a CPU's own scratch would
+ * be written by whatever runs there meanwhile. One reader at a time. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
