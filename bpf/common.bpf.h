@@ -153,6 +153,24 @@ static __always_inline struct file *file__of(struct task_struct *task, __s32 fd)
 	return file ? bpf_core_cast(file, struct file) : NULL;
 }
 
+/* Whether a cgroup or one above it, up to 8 deep, is in a map of ids. */
+static __always_inline bool cgroup__within(struct cgroup *cgroup, void *ids)
+{
+	for (int depth = 0; depth < 8; depth++) {
+		__u64 id = cgroup->kn->id;
+		struct cgroup_subsys_state *parent;
+
+		if (bpf_map_lookup_elem(ids, &id))
+			return true;
+		/* `self` is the first member: a css of the unified hierarchy is its cgroup. */
+		parent = cgroup->self.parent;
+		if (!parent)
+			return false;
+		cgroup = bpf_core_cast(parent, struct cgroup);
+	}
+	return false;
+}
+
 static __always_inline struct sock *sock__of(struct file *file)
 {
 	struct socket *socket;

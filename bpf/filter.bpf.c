@@ -70,20 +70,7 @@ static __always_inline bool program__excluded(struct task_struct *task)
 
 static __always_inline bool cgroup__excluded(struct task_struct *task)
 {
-	struct cgroup *cgroup = bpf_core_cast(task->cgroups->dfl_cgrp, struct cgroup);
-
-	for (int depth = 0; depth < 8; depth++) {
-		__u64 id = cgroup->kn->id;
-		struct cgroup_subsys_state *parent;
-
-		if (bpf_map_lookup_elem(&excluded_cgroups, &id))
-			return true;
-		parent = cgroup->self.parent;
-		if (!parent)
-			return false;
-		cgroup = bpf_core_cast(parent, struct cgroup);
-	}
-	return false;
+	return cgroup__within(bpf_core_cast(task->cgroups->dfl_cgrp, struct cgroup), &excluded_cgroups);
 }
 
 /* Whether configuration leaves this kind out, for this task or for all. What proves that the

@@ -110,19 +110,7 @@ static __always_inline bool wanted(struct cgroup *cgroup, __u32 pid)
 		return false;
 	if (!set->narrowed || pid == set->prover)
 		return true;
-	for (int depth = 0; depth < 8; depth++) {
-		__u64 id = cgroup->kn->id;
-		struct cgroup_subsys_state *parent;
-
-		if (bpf_map_lookup_elem(&only_cgroups, &id))
-			return true;
-		/* `self` is the first member: a css of the unified hierarchy is its cgroup. */
-		parent = cgroup->self.parent;
-		if (!parent)
-			return false;
-		cgroup = bpf_core_cast(parent, struct cgroup);
-	}
-	return false;
+	return cgroup__within(cgroup, &only_cgroups);
 }
 
 MONITOR bool load__active(void)
