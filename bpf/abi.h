@@ -378,6 +378,14 @@ struct ravn_budget {
 	__u32 pad;
 };
 
+/* A CPU's share of a process' budget: taken from it in one go, so that a record needs no
+ * look-up. */
+struct ravn_share {
+	__u64 window;
+	__u32 tgid;
+	__u32 left;
+};
+
 /* Key of cuts. */
 struct ravn_cut {
 	__u32 tgid;
@@ -386,6 +394,7 @@ struct ravn_cut {
 ABI_SIZE(ravn_filter, 32);
 ABI_SIZE(ravn_image, 16);
 ABI_SIZE(ravn_budget, 16);
+ABI_SIZE(ravn_share, 16);
 ABI_SIZE(ravn_cut, 8);
 
 /* Words of a chunk: bytes that one flush may carry, and the room behind them for
@@ -411,7 +420,6 @@ struct cpu_state {
 	__u64 key;
 	__u64 task;
 	__u64 skip;
-	__u64 skip_task;
 	__u64 scratch_key;
 	__u64 first_n;
 	__u64 opened_jiffies;
@@ -424,12 +432,13 @@ struct cpu_state {
 	__u64 lost[STREAMS][REASONS];
 	/* Counted off the path where a thread's run continues: there a hit would cost. */
 	__u64 hits[HOOKS];
+	struct ravn_share share;
 	struct slot slots[SLOTS];
 	struct ravn_hdr chunk_hdr;
 	struct ravn_chunk chunk;
 	__u8 words[CHUNK_BYTES + CHUNK_SLACK];
 };
-ABI_SIZE(cpu_state, 80 + 40 + 160 + 128 + 2048 + 96 + 8 + 4160);
+ABI_SIZE(cpu_state, 72 + 40 + 160 + 128 + 16 + 2048 + 96 + 8 + 4160);
 
 /* What a restart or a SIGHUP may change: the map settings, one element, written by the
  * collector alone. */

@@ -57,7 +57,23 @@ struct call {
 	__u32 compat;
 };
 
-MONITOR struct cpu_state *cpu_state(void);
+/* One map in all files (the linker joins weak ones), so that its look-up is a few
+ * instructions in each and no call. clang 14 does not leave an extern map undefined. */
+struct cpu_states {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct cpu_state);
+};
+struct cpu_states cpu_states __weak SEC(".maps");
+
+static __always_inline struct cpu_state *cpu_state(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&cpu_states, &zero);
+}
+
 MONITOR struct cpu_state *cpu_state_of(__u32 cpu);
 MONITOR struct scratch *record__begin(struct cpu_state *s, struct task_struct *task, __u32 kind,
 				      __u32 stream);
@@ -65,7 +81,7 @@ MONITOR struct scratch *record__begin(struct cpu_state *s, struct task_struct *t
 MONITOR struct scratch *scratch__current(void);
 MONITOR struct scratch *scratch__of(__u32 place);
 MONITOR bool kind__left_out(struct task_struct *task, __u32 kind);
-MONITOR bool budget__spent(struct task_struct *task, __u32 kind, __u64 time_ns);
+MONITOR bool budget__spent(struct cpu_state *s, struct task_struct *task, __u32 kind, __u64 time_ns);
 /* Whether this is the collector's thread whose acts prove that the rings live. */
 MONITOR bool task__prover(struct task_struct *task);
 /* Whether this load records: an earlier one may be attached still. */
@@ -135,6 +151,12 @@ static __always_inline void cpu__leave(struct cpu_state *s)
 static __always_inline void *load_pointer(const void *address)
 {
 	return bpf_core_cast(address, struct list_head)->next;
+}
+
+/* The same as a number, with which the verifier lets a program calculate. */
+static __always_inline __u64 load_word(const void *address)
+{
+	return bpf_core_cast(address, struct timespec64)->tv_sec;
 }
 
 /* The open file of a descriptor of the current task. */

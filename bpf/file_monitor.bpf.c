@@ -16,11 +16,11 @@ struct {
 } file_events SEC(".maps");
 
 /*
- * Files whose opening for reading is reported. The collector fills the maps, then
- * says in `sensitive` which of them are in use; while both fields are 0 nothing is looked up.
- * A key of `sensitive_files` is the file's inode and device, the latter as the kernel has it
+ * Files whose opening for reading is reported. The collector fills the maps, then sets in
+ * `sensitive` a bit for each key: where that is not set nothing is looked up. A key of
+ * `sensitive_files` is the file's inode and device, the latter as the kernel has it
  * (major << 20 | minor); one of `sensitive_names` a last component, of at most 31
- * bytes, filled up with zeros. Values are 1.
+ * bytes, filled up with zeros. Values are 1. collector/src/filter.rs has the same hash.
  */
 struct sensitive_file {
 	__u64 ino;
@@ -32,9 +32,13 @@ struct sensitive_name {
 	__u8 bytes[32];
 };
 
+#define BITS 1024
+
 struct sensitive {
 	__u32 files;
 	__u32 names;
+	__u64 file_bits[BITS / 64];
+	__u64 name_bits[BITS / 64];
 };
 
 struct {
@@ -61,29 +65,55 @@ struct {
 
 #define O_WRITES (1 | 2 | O_CREAT | O_TRUNC)
 
-/* The last component of the path that the kernel opened, as a key. */
-static __always_inline bool name__sensitive(struct dentry *dentry)
+/* Multiplicative hashing (Knuth, The Art of Computer Programming, 6.4): the golden ratio's
+ * fraction as 64 bits, of whose product the highest bits are the best mixed. */
+static __always_inline bool bit__set(const __u64 *bits, __u64 key)
 {
+	__u32 bit = key * 0x9e3779b97f4a7c15 >> 54;
+
+	return bits[bit >> 6] >> (bit & 63) & 1;
+}
+
+/* The last component of the path that the kernel opened. */
+static __always_inline bool name__sensitive(struct sensitive *wanted, struct dentry *dentry)
+{
+	const unsigned char *name = dentry->d_name.name;
 	struct sensitive_name key = {};
 	__u32 len = dentry->d_name.len;
+	/* Whatever lies behind a shorter name belongs to the dentry: its names have 32 bytes or
+	 * more. */
+	__u64 first = load_word(name);
 
 	if (len >= sizeof(key))
 		return false;
 	barrier_var(len);
-	bpf_probe_read_kernel(&key, len & (sizeof(key) - 1), dentry->d_name.name);
+	if (len < 8)
+		first &= (1ull << 8 * (len & 7)) - 1;
+	if (!bit__set(wanted->name_bits, first + len))
+		return false;
+	bpf_probe_read_kernel(&key, len & (sizeof(key) - 1), name);
 	return bpf_map_lookup_elem(&sensitive_names, &key);
+}
+
+static __always_inline bool inode__sensitive(struct sensitive *wanted, struct inode *inode)
+{
+	struct sensitive_file key = {.ino = inode->i_ino};
+
+	if (!bit__set(wanted->file_bits, key.ino))
+		return false;
+	key.dev = inode->i_sb->s_dev;
+	return bpf_map_lookup_elem(&sensitive_files, &key);
 }
 
 static __always_inline bool file__sensitive(struct file *file)
 {
-	struct sensitive_file key = {.ino = file->f_inode->i_ino, .dev = file->f_inode->i_sb->s_dev};
 	__u32 zero = 0;
 	struct sensitive *wanted = bpf_map_lookup_elem(&sensitive, &zero);
 
 	if (!wanted || !(file->f_mode & FMODE_READ))
 		return false;
-	return (wanted->files && bpf_map_lookup_elem(&sensitive_files, &key)) ||
-	       (wanted->names && name__sensitive(file->f_path.dentry));
+	return (wanted->files && inode__sensitive(wanted, file->f_inode)) ||
+	       (wanted->names && name__sensitive(wanted, file->f_path.dentry));
 }
 
 static __noinline int file__opened(__s64 fd)

@@ -49,6 +49,9 @@ struct {
 	__type(value, __u64);
 } cuts SEC(".maps");
 
+/* Records that a CPU takes from a budget at once. */
+#define SHARE 64
+
 /* A window is 2^30 ns, about a second: a shift instead of a division. */
 #define WINDOW_SHIFT 30
 
@@ -79,42 +82,71 @@ MONITOR bool kind__left_out(struct task_struct *task, __u32 kind)
 {
 	__u32 zero = 0;
 	struct ravn_filter *set = bpf_map_lookup_elem(&filter, &zero);
+	bool out;
 
-	if (!set || task__prover(task))
+	if (!set)
 		return false;
-	if (set->kinds_off[kind >> 6 & 1] >> (kind & 63) & 1)
-		return true;
+	out = set->kinds_off[kind >> 6 & 1] >> (kind & 63) & 1;
 	/* Connections end in interrupts, where the current task is anybody. */
-	if (kind == KIND_CLOSE)
+	if (!out && kind != KIND_CLOSE)
+		out = (set->programs && program__excluded(task)) || (set->cgroups && cgroup__excluded(task));
+	return out && !task__prover(task);
+}
+
+/* Takes a share of a process' budget for this CPU; what was left of another's goes back. False
+ * when nothing is left. Other CPUs take shares too: what two of them lose between load and
+ * store is a share more than the budget. */
+static __always_inline bool share__taken(struct cpu_state *s, __u32 tgid, __u64 window, __u32 budget)
+{
+	struct ravn_budget *spent, fresh = {};
+	__u32 share;
+
+	if (s->share.left && s->share.window == window) {
+		__u32 before = s->share.tgid;
+
+		spent = bpf_map_lookup_elem(&budgets, &before);
+		if (spent && spent->window == window)
+			spent->used -= s->share.left;
+	}
+	s->share.left = 0;
+	spent = bpf_map_lookup_elem(&budgets, &tgid);
+	if (!spent || spent->window != window) {
+		fresh.window = window;
+		bpf_map_update_elem(&budgets, &tgid, &fresh, BPF_ANY);
+		spent = bpf_map_lookup_elem(&budgets, &tgid);
+		if (!spent)
+			return true;
+	}
+	if (spent->used >= budget)
 		return false;
-	return (set->programs && program__excluded(task)) || (set->cgroups && cgroup__excluded(task));
+	share = budget - spent->used;
+	if (share > SHARE)
+		share = SHARE;
+	spent->used += share;
+	s->share.window = window;
+	s->share.tgid = tgid;
+	s->share.left = share - 1;
+	return true;
 }
 
 /* Counts a record of little value for its process. True when the process has said as much
  * as it may in this window: the record is cut, and counted by process and kind. */
-MONITOR bool budget__spent(struct task_struct *task, __u32 kind, __u64 time_ns)
+MONITOR bool budget__spent(struct cpu_state *s, struct task_struct *task, __u32 kind, __u64 time_ns)
 {
 	__u32 zero = 0, tgid = task->tgid;
-	struct ravn_filter *set = bpf_map_lookup_elem(&filter, &zero);
-	struct ravn_budget *spent, fresh = {};
-	struct ravn_cut cut = {};
 	__u64 window = time_ns >> WINDOW_SHIFT, one = 1, *count;
+	struct ravn_filter *set;
+	struct ravn_cut cut = {};
 
+	if (s->share.left && s->share.tgid == tgid && s->share.window == window) {
+		s->share.left--;
+		return false;
+	}
+	set = bpf_map_lookup_elem(&filter, &zero);
 	if (!set || !set->budget || kind == KIND_CLOSE || task__prover(task))
 		return false;
-	spent = bpf_map_lookup_elem(&budgets, &tgid);
-	if (!spent || spent->window != window) {
-		fresh.window = window;
-		fresh.used = 1;
-		bpf_map_update_elem(&budgets, &tgid, &fresh, BPF_ANY);
+	if (share__taken(s, tgid, window, set->budget))
 		return false;
-	}
-	/* Threads on other CPUs count too; what two of them lose between load and store is a
-	 * record more than the budget. */
-	if (spent->used < set->budget) {
-		spent->used++;
-		return false;
-	}
 	cut.tgid = tgid;
 	cut.kind = kind;
 	count = bpf_map_lookup_elem(&cuts, &cut);

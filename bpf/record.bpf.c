@@ -7,13 +7,6 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct cpu_state);
-} cpu_states SEC(".maps");
-
 /* Programs of different hooks may nest (a fork inside a syscall does not, an
  * interrupt may), but the busy flag lets only one of them build a record. */
 struct {
@@ -56,13 +49,6 @@ struct {
 
 /* This load's own id. */
 const volatile __u64 load_id = 0;
-
-MONITOR struct cpu_state *cpu_state(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&cpu_states, &zero);
-}
 
 /* Another CPU's; 5.19. */
 MONITOR struct cpu_state *cpu_state_of(__u32 cpu)
@@ -176,7 +162,7 @@ MONITOR struct scratch *record__begin(struct cpu_state *s, struct task_struct *t
 	hdr = &record->hdr;
 	hdr->n = n;
 	header__of(hdr, task, kind);
-	if (cheap && budget__spent(task, kind, hdr->time_ns)) {
+	if (cheap && budget__spent(s, task, kind, hdr->time_ns)) {
 		s->lost[stream][LOST_BUDGET]++;
 		return NULL;
 	}

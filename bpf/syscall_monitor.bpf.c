@@ -85,17 +85,6 @@ static __always_inline void call__load(struct call *call, struct pt_regs *regs, 
 	call->compat = compat;
 }
 
-static __always_inline int dispatch(struct task_struct *task, struct call *call, __u32 action)
-{
-	if (!task__wanted(task))
-		return 0;
-	if (action >= ACT_SECURITY)
-		return security__sys_exit(call, action);
-	if (action >= ACT_NETWORK)
-		return network__sys_exit(call, action);
-	return file__sys_exit(call, action);
-}
-
 /* Frequent calls that are an event by their arguments alone: without a helper, and before the
  * arguments are gathered. The second and third argument are in the same registers in both
  * tables, the first is not. */
@@ -172,6 +161,68 @@ static __always_inline __u32 call__action(__u32 nr, bool compat)
 	return nr < CALLS ? (compat ? compat_actions : actions)[nr & (CALLS - 1)] : 0;
 }
 
+/* What is known of the thread that made a call. */
+#define THREAD_RUNS 1	/* its sequence is written */
+#define THREAD_COMPAT 2 /* the call is of the 32-bit table */
+
+/* Which thread it is, when it is not the run's own, or may be another from here on; or which
+ * table its call is of. One that the chunk knows costs a word, another is defined. */
+static __noinline __u32 thread__turn(struct cpu_state *s, __u64 key, __u32 nr)
+{
+	struct slot *slot;
+	__u32 index, found;
+
+	if (!s)
+		return 0;
+	/* Through memory: the verifier does not shift a pointer. */
+	*(volatile __u64 *)&s->scratch_key = key;
+	index = slot__index(*(volatile __u64 *)&s->scratch_key);
+	slot = &s->slots[index & (SLOTS - 1)];
+	if (slot->regs == key && slot->generation == s->generation) {
+		found = (slot->skip ? 0 : THREAD_RUNS) | (task__compat(slot->task) ? THREAD_COMPAT : 0);
+		/* After clone and exec a known slot is defined anew all the same. */
+		if (!(call__action(nr, found & THREAD_COMPAT) & ACT_NEW)) {
+			if (slot->skip) {
+				s->skip = key;
+			} else if (s->key != key) {
+				*WORD_AT(s, s->pos) = WORD_SWITCH | index;
+				s->pos += 2;
+				s->key = key;
+				s->task = slot->task;
+			}
+			return found;
+		}
+	}
+	found = sequence__define(s, key, index) ? THREAD_RUNS : 0;
+	return found | (task__compat(slot->task) ? THREAD_COMPAT : 0);
+}
+
+/* What a call did, to the monitor whose event it may be. The CPU is held by the caller. Inlined:
+ * the calls below it stand 8 deep already, the most that the verifier takes. */
+static __always_inline int call__report(struct cpu_state *s, struct pt_regs *regs, __s64 ret, __u32 nr,
+					bool compat)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	__u32 action = call__action(nr, compat) & ACT_EVENT;
+	struct call call;
+
+	if (!s)
+		return 0;
+	if (compat)
+		task__mixes(s, task, nr);
+	if (!action || !call__matters(regs, ret, action, compat))
+		return 0;
+	s->hits[HOOK_SYS_EXIT]++;
+	if (!task__wanted(task))
+		return 0;
+	call__load(&call, regs, ret, nr & ~X32_BIT, compat);
+	if (action >= ACT_SECURITY)
+		return security__sys_exit(&call, action);
+	if (action >= ACT_NETWORK)
+		return network__sys_exit(&call, action);
+	return file__sys_exit(&call, action);
+}
+
 /*
  * The one hook on the syscall path. Number, result and arguments are all there on
  * the way out, and what the kernel made of them (descriptors, sockets) can be read
@@ -182,8 +233,7 @@ int BPF_PROG(handle__sys_exit, struct pt_regs *regs, long ret)
 {
 	struct cpu_state *s = cpu_state();
 	__u64 key = (__u64)regs;
-	bool compat, run = true;
-	__u32 nr, action;
+	__u32 nr, action, thread = THREAD_RUNS;
 
 	if (!s)
 		return 0;
@@ -193,76 +243,21 @@ int BPF_PROG(handle__sys_exit, struct pt_regs *regs, long ret)
 	nr = regs->syscallno;
 #endif
 	action = call__action(nr, false);
-	if (s->skip == key) {
-		compat = task__compat(s->skip_task);
-		if (compat)
-			action = call__action(nr, true);
-		if (!action)
-			return 0;
-	}
+	/* The sensor's own process, or one that configuration leaves out: no sequence, but its
+	 * events are looked at, and clone and exec ask anew. */
+	if (s->skip == key && !(action | call__action(nr, true)))
+		return 0;
 	if (!cpu__enter(s, STREAM_SEQUENCE))
 		return 0;
-	if (s->skip == key) {
-		/* The sensor's own process, or one that configuration leaves out: no sequence,
-		 * but its events are looked at, and clone and exec ask anew. */
-		run = action & ACT_NEW ? sequence__define(s, key, slot__index(*(volatile __u64 *)&s->skip))
-				       : false;
-		compat = task__compat(run ? s->task : s->skip_task);
-		action = call__action(nr, compat);
-	} else {
-		if (s->key != key) {
-			struct slot *slot;
-			__u32 index;
-			bool known;
-
-			/* Through memory: the verifier does not shift a pointer. */
-			*(volatile __u64 *)&s->scratch_key = key;
-			index = slot__index(*(volatile __u64 *)&s->scratch_key);
-			slot = &s->slots[index & (SLOTS - 1)];
-			known = slot->regs == key && slot->generation == s->generation;
-			if (known && task__compat(slot->task))
-				action = call__action(nr, true);
-			/* After clone and exec a known slot is defined anew all the same. */
-			if (known && !(action & ACT_NEW)) {
-				if (slot->skip) {
-					s->skip = key;
-					s->skip_task = slot->task;
-					run = false;
-				} else {
-					*WORD_AT(s, s->pos) = WORD_SWITCH | index;
-					s->pos += 2;
-					s->key = key;
-					s->task = slot->task;
-				}
-			} else {
-				run = sequence__define(s, key, index);
-			}
-			compat = task__compat(run ? s->task : s->skip_task);
-			action = call__action(nr, compat);
-		} else {
-			compat = task__compat(s->task);
-			if (compat)
-				action = call__action(nr, true);
-			if (action & ACT_NEW) {
-				*(volatile __u64 *)&s->scratch_key = key;
-				run = sequence__define(s, key,
-						       slot__index(*(volatile __u64 *)&s->scratch_key));
-			}
-		}
+	if (s->key != key || action & ACT_NEW || task__compat(s->task)) {
+		thread = thread__turn(s, key, nr);
+		action = call__action(nr, thread & THREAD_COMPAT);
 	}
-	if (run)
-		sequence__append(s, sequence__word(nr, ret) | (compat ? WORD_COMPAT : 0));
-	if (compat)
-		task__mixes(s, bpf_get_current_task_btf(), nr);
-	action &= ACT_EVENT;
-	if (action && call__matters(regs, ret, action, compat)) {
-		struct call call;
-
-		s->hits[HOOK_SYS_EXIT]++;
-		call__load(&call, regs, ret, nr & ~X32_BIT, compat);
-		dispatch(bpf_get_current_task_btf(), &call, action);
-	}
-	if (run)
+	if (thread & THREAD_RUNS)
+		sequence__append(s, sequence__word(nr, ret) | (thread & THREAD_COMPAT ? WORD_COMPAT : 0));
+	if (action & ACT_EVENT || thread & THREAD_COMPAT)
+		call__report(s, regs, ret, nr, thread & THREAD_COMPAT);
+	if (thread & THREAD_RUNS)
 		sequence__close(s);
 	cpu__leave(s);
 	return 0;

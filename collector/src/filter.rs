@@ -134,8 +134,34 @@ impl Filter {
             u32::from(!self.files.is_empty()),
             u32::from(!self.names.is_empty()),
         ];
-        words.iter().flat_map(|word| word.to_ne_bytes()).collect()
+        let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let bits = [
+            bits(self.files.iter().map(|key| first_word(key))),
+            bits(self.names.iter().map(|key| {
+                let len = key.iter().position(|byte| *byte == 0);
+                first_word(key).wrapping_add(len.unwrap_or(MOST_NAME) as u64)
+            })),
+        ];
+        bytes.extend(bits.iter().flatten().flat_map(|word| word.to_ne_bytes()));
+        bytes
     }
+}
+
+/// The first 8 bytes of a key: all zero when it is shorter.
+fn first_word(key: &[u8]) -> u64 {
+    key.first_chunk().copied().map_or(0, u64::from_ne_bytes)
+}
+
+/// A table of bits in which those of `keys` are set: `bit__set` of bpf/file_monitor.bpf.c.
+fn bits(keys: impl Iterator<Item = u64>) -> [u64; 16] {
+    let mut bits = [0; 16];
+    for key in keys {
+        let bit = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54;
+        if let Some(word) = bits.get_mut((bit >> 6) as usize) {
+            *word |= 1 << (bit & 63);
+        }
+    }
+    bits
 }
 
 /// The kind of a name in the configuration, if it may be switched off.
@@ -206,7 +232,10 @@ mod tests {
         assert_eq!(key[..8], metadata.ino().to_ne_bytes());
         assert_eq!(filter.names.first().unwrap()[..8], *b"id_rsa\0\0");
         assert_eq!(filter.bytes()[16..28], [1, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0]);
-        assert_eq!(filter.in_use(), [1, 0, 0, 0, 1, 0, 0, 0]);
+        let in_use = filter.in_use();
+        assert_eq!(in_use[..8], [1, 0, 0, 0, 1, 0, 0, 0]);
+        let set = |table: &[u8]| table.iter().map(|byte| byte.count_ones()).sum::<u32>();
+        assert_eq!((set(&in_use[8..136]), set(&in_use[136..])), (1, 1));
     }
 
     #[test]
