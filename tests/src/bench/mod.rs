@@ -2,20 +2,23 @@
 //!
 //! Whatever compares does so in interleaved pairs within one call, gives the median of the
 //! pairs' ratios, and a target is met only by the worse end of its 95 % interval: see
-//! [`figure`]. [`sensor`] switches the real collector on and off, [`floor`] is the program that
-//! it is compared with, [`operations`] is what is timed in [`slices`].
+//! [`figure`]. [`sensor`] switches the real collector on and off, [`hooks`] its programs alone,
+//! [`floor`] is the program that they are compared with, [`operations`] is what is timed in
+//! [`slices`].
 
 pub mod bracket;
 pub mod collector;
 pub mod encode;
 pub mod figure;
 pub mod floor;
+pub mod hooks;
 pub mod latency;
 pub mod operations;
 pub mod peer;
 pub mod pipeline;
 pub mod process;
 pub mod report;
+pub mod rounds;
 pub mod sensor;
 mod skeleton;
 pub mod slices;

@@ -4,26 +4,15 @@
 use anyhow::Result;
 
 use super::figure::{Figure, Target};
+use super::hooks::Hooks;
 use super::operations::{Connect, Fork, Getppid, OpenClose, Spawn};
 use super::report::Report;
-use super::sensor::{Emptied, Sensor};
-use super::slices::{Operation, calibrate, quiet_ns};
+use super::rounds::Row;
+use super::sensor::Sensor;
 use super::{Settings, progress};
 
-/// Slices of one side of a pair, for each operation: 0.2 s.
-const SLICES: usize = 100;
-
-struct Row {
-    what: &'static str,
-    /// What the peer added.
-    below: f64,
-    operation: Box<dyn Operation>,
-    /// Calls in a slice.
-    times: u32,
-    pairs: Vec<(f64, f64)>,
-}
-
-/// Measures all rows in the same pairs.
+/// Measures all rows. A pair is a load of the programs: where the kernel puts them is chance.
+/// A row's target is what the peer added.
 ///
 /// # Errors
 /// When the sensor cannot be started.
@@ -33,50 +22,28 @@ pub fn run(settings: &Settings) -> Result<Report> {
     let mut report = Report::default();
     report.notes.extend(sensor.strangers());
     let mut rows = [
-        row("getppid", 0.85, Getppid)?,
-        row("open+close, reading", 1.0, OpenClose::reading(&folder)?)?,
-        row("connect+accept+close, loopback", 0.17, Connect::new()?)?,
-        row("fork+wait", 0.19, Fork)?,
-        row("posix_spawn /bin/true + wait", 0.08, Spawn)?,
+        Row::new("getppid", 0.85, Getppid)?,
+        Row::new("open+close, reading", 1.0, OpenClose::reading(&folder)?)?,
+        Row::new("connect+accept+close, loopback", 0.17, Connect::new()?)?,
+        Row::new("fork+wait", 0.19, Fork)?,
+        Row::new("posix_spawn /bin/true + wait", 0.08, Spawn)?,
     ];
-    let _emptied = Emptied::start(sensor.sandbox())?;
 
     let pairs = settings.pairs(40);
     for pair in 0..pairs {
         progress(&format!("pair {} of {pairs}", pair + 1))?;
-        let mut sides = [Vec::new(), Vec::new()];
-        // In turn which side goes first: a drift of the machine then weighs on both alike.
-        for side in [pair % 2, 1 - pair % 2] {
-            if side == 1 {
-                sensor.on()?;
-            }
-            sides[side] = rows
-                .iter_mut()
-                .map(|row| quiet_ns(row.operation.as_mut(), row.times, SLICES))
-                .collect::<Result<Vec<f64>>>()?;
-            sensor.off()?;
+        sensor.on()?;
+        let hooks = Hooks::take(&mut sensor)?;
+        for row in &mut rows {
+            row.measure(&hooks, || Ok(None))?;
         }
-        let [without, with] = sides;
-        for (row, times) in rows.iter_mut().zip(without.into_iter().zip(with)) {
-            row.pairs.push(times);
-        }
+        drop(hooks);
+        sensor.off()?;
     }
     for row in &rows {
         let what = format!("{}, added to nothing attached", row.what);
-        let added = Figure::added(&what, &row.pairs, Target::AtMost(row.below));
+        let added = Figure::added(&what, &row.pairs, Target::AtMost(row.at_most));
         report.figures.push(added);
     }
     Ok(report)
-}
-
-fn row(what: &'static str, below: f64, operation: impl Operation + 'static) -> Result<Row> {
-    let mut operation: Box<dyn Operation> = Box::new(operation);
-    let times = calibrate(operation.as_mut())?;
-    Ok(Row {
-        what,
-        below,
-        operation,
-        times,
-        pairs: Vec::new(),
-    })
 }

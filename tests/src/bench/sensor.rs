@@ -50,7 +50,8 @@ impl Sensor {
         Ok(sensor)
     }
 
-    /// Sets `[filter]` for the next start; no process has a budget: storms are meant.
+    /// Sets `[filter]` for the next start; every process has a budget that no storm
+    /// spends: its look-up is a part of the cost.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -59,28 +60,9 @@ impl Sensor {
         fs::create_dir_all(&folder)?;
         fs::write(
             folder.join("bench.toml"),
-            format!("[filter]\nbudget = 0\n{keys}"),
+            format!("[filter]\nbudget = {}\n{keys}", u32::MAX),
         )?;
         Ok(())
-    }
-
-    /// The same for the collector that runs.
-    ///
-    /// # Errors
-    /// When it does not apply it in time.
-    pub fn reload(&mut self, keys: &str) -> Result<()> {
-        self.filter(keys)?;
-        let collector = self.sandbox.collector.as_mut();
-        let collector = collector.context("the sensor is off")?;
-        let applied = |log: &str| {
-            log.matches("the filter of the configuration applies")
-                .count()
-        };
-        let before = applied(&collector.log());
-        collector.signal(libc::SIGHUP)?;
-        wait_until(GONE, "the filter to apply", || {
-            Ok((applied(&collector.log()) > before).then_some(()))
-        })
     }
 
     /// Its Redis and folder.
@@ -110,6 +92,15 @@ impl Sensor {
         Ok(())
     }
 
+    /// Kills the collector, whose programs stay.
+    ///
+    /// # Errors
+    /// When it is off.
+    pub fn kill(&mut self) -> Result<()> {
+        let collector = self.sandbox.collector.as_mut();
+        collector.context("the sensor is off")?.kill()
+    }
+
     /// Stops the collector, and waits until none of its programs is left: pinned ones are
     /// unloaded.
     ///
@@ -119,7 +110,9 @@ impl Sensor {
         let Some(mut collector) = self.sandbox.collector.take() else {
             return Ok(());
         };
-        collector.stop()?;
+        if collector.has_ended()?.is_none() {
+            collector.stop()?;
+        }
         drop(collector);
         let gone = || Ok((!self.programs.iter().any(|id| floor::is_loaded(*id))).then_some(()));
         if wait_until(SOON, "the sensor's programs to be gone", gone).is_err() {

@@ -17,6 +17,7 @@ const MAP_LOOKUP_ELEM: i64 = 1;
 const MAP_UPDATE_ELEM: i64 = 2;
 const OBJ_GET: i64 = 7;
 const PROG_GET_FD_BY_ID: i64 = 13;
+const RAW_TRACEPOINT_OPEN: i64 = 17;
 
 /// Where all instances are.
 const FOLDER: &str = "/sys/fs/bpf/ravn";
@@ -208,6 +209,20 @@ pub fn positions(path: &Path) -> Result<(u64, u64)> {
     // SAFETY: the mapping is ours, and nothing points into it any more.
     unsafe { libc::munmap(pages, 2 * page) };
     Ok(positions)
+}
+
+/// Attaches a program to the tracepoint that it was loaded for, until the link is dropped.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn attach(program: &OwnedFd) -> Result<OwnedFd> {
+    // The name is in the program's BTF.
+    let fd = bpf(
+        RAW_TRACEPOINT_OPEN,
+        &mut [0, program.as_raw_fd().cast_unsigned().into(), 0, 0],
+    )?;
+    // SAFETY: the descriptor is new and ours.
+    Ok(unsafe { OwnedFd::from_raw_fd(i32::try_from(fd)?) })
 }
 
 /// Whether a program with that id is loaded.
