@@ -12,31 +12,12 @@
 #include <bpf/bpf_tracing.h>
 #include <bpf/bpf_core_read.h>
 #include "abi.h"
+#include "state.bpf.h"
 /* clang-format on */
 
 /* A call of a monitor in another file. Hidden functions are verified inside their
  * caller, so that the kernel's pointers keep their types. */
 #define MONITOR __hidden
-
-/* Longest string copied from user space, and longest path walked. PATH_MAX is 4096. */
-#define USER_STRING_MAX 4096
-#define PATH_BYTES 4096
-
-/* Where strings may begin in the scratch, and the room behind the last of them.
- * Largest record: four strings of 4 KiB (a rename) behind 136 bytes. */
-#define SCRATCH_BYTES 16384
-#define SCRATCH_SLACK 8192
-
-struct scratch {
-	struct ravn_hdr hdr;
-	__u8 body[SCRATCH_BYTES + SCRATCH_SLACK];
-	/* Arguments of the global functions below: the verifier passes no kernel pointer as
-	 * a number, and what comes out of a map is one. Never handed over. */
-	__u64 pointers[2];
-	/* Length of the path so far: in memory it is any number to the verifier, so the walk's
-	 * states meet again after each step instead of multiplying. */
-	volatile __u64 path_len;
-};
 
 /* Where a record is built: the CPU's own scratch, or that of the iterators. */
 enum place {
@@ -57,38 +38,10 @@ struct call {
 	__u32 compat;
 };
 
-/* One map in all files (the linker joins weak ones), so that its look-up is a few
- * instructions in each and no call. clang 14 does not leave an extern map undefined. */
-struct cpu_states {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct cpu_state);
-};
-struct cpu_states cpu_states __weak SEC(".maps");
-
-static __always_inline struct cpu_state *cpu_state(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&cpu_states, &zero);
-}
-
 MONITOR struct cpu_state *cpu_state_of(__u32 cpu);
 MONITOR struct scratch *record__begin(struct cpu_state *s, struct task_struct *task, __u32 kind,
 				      __u32 stream);
-/* The record that this CPU is building. */
-MONITOR struct scratch *scratch__current(void);
 MONITOR struct scratch *scratch__of(__u32 place);
-MONITOR bool kind__left_out(struct task_struct *task, __u32 kind);
-MONITOR bool budget__spent(struct cpu_state *s, struct task_struct *task, __u32 kind, __u64 time_ns);
-/* Whether this is the collector's thread whose acts prove that the rings live. */
-MONITOR bool task__prover(struct task_struct *task);
-/* Whether this load records: an earlier one may be attached still. */
-MONITOR bool load__active(void);
-MONITOR bool cgroup__wanted(struct cgroup *cgroup);
-MONITOR bool task__wanted(struct task_struct *task);
-MONITOR void header__of(struct ravn_hdr *hdr, struct task_struct *task, __u32 kind);
 MONITOR __u64 chunk_ring_limit(void);
 /* Whether a task is of the sensor's own daemons. */
 MONITOR bool task__sensor(struct task_struct *task);
@@ -203,10 +156,28 @@ static __always_inline struct sock *sock__of(struct file *file)
 	return socket->sk ? bpf_core_cast(socket->sk, struct sock) : NULL;
 }
 
+/* Who the record speaks of, and when it is made. */
+static __always_inline void header__of(struct ravn_hdr *hdr, struct task_struct *task, __u32 kind)
+{
+	struct task_struct *parent = task->real_parent;
+
+	hdr->time_ns = bpf_ktime_get_boot_ns();
+	hdr->start_ns = task->group_leader->start_boottime;
+	hdr->parent_start_ns = parent->group_leader->start_boottime;
+	hdr->cgroup_id = task->cgroups->dfl_cgrp->kn->id;
+	hdr->tgid = task->tgid;
+	hdr->pid = task->pid;
+	hdr->parent_tgid = parent->tgid;
+	hdr->uid = task->cred->uid.val;
+	hdr->gid = task->cred->gid.val;
+	hdr->kind = kind;
+	__builtin_memcpy(hdr->comm, task->comm, sizeof(hdr->comm));
+}
+
 static __always_inline __u32 append__path_in(__u32 place, __u32 at, struct dentry *dentry,
 					     struct vfsmount *mount)
 {
-	struct scratch *record = scratch__of(place);
+	struct scratch *record = place == PLACE_CPU ? scratch__current() : scratch__of(place);
 
 	if (!record)
 		return 0;

@@ -107,8 +107,7 @@ static __always_inline bool inode__sensitive(struct sensitive *wanted, struct in
 
 static __always_inline bool file__sensitive(struct file *file)
 {
-	__u32 zero = 0;
-	struct sensitive *wanted = bpf_map_lookup_elem(&sensitive, &zero);
+	struct sensitive *wanted = THE(sensitive);
 
 	if (!wanted || !(file->f_mode & FMODE_READ))
 		return false;
@@ -116,7 +115,7 @@ static __always_inline bool file__sensitive(struct file *file)
 	       (wanted->names && name__sensitive(wanted, file->f_path.dentry));
 }
 
-static __noinline int file__opened(__s64 fd)
+static __always_inline int file__opened(__s64 fd)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct file *file = file__of(task, fd);
@@ -280,7 +279,6 @@ static __noinline int file__named(struct call *call, __u32 action)
 /* Only what was done counts; a refused call stands in the sequence, with its outcome. */
 int file__sys_exit(struct call *call, __u32 action)
 {
-	__u32 zero = 0;
 	struct sensitive *reads;
 	__u64 flags;
 
@@ -290,7 +288,7 @@ int file__sys_exit(struct call *call, __u32 action)
 		return file__named(call, action);
 	/* The flags of openat2 are in the caller's memory. */
 	flags = action == ACT_OPEN ? call->args[1] : action == ACT_OPENAT ? call->args[2] : O_WRITES;
-	reads = bpf_map_lookup_elem(&sensitive, &zero);
+	reads = THE(sensitive);
 	if (!(flags & O_WRITES) && !(reads && (reads->files || reads->names)))
 		return 0;
 	return file__opened(call->ret);

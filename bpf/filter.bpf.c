@@ -4,16 +4,9 @@
  * and how much of the rest one process may say. Process life, credentials and the other
  * security kinds never come here.
  */
-#include "common.bpf.h"
+#include "filter.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct ravn_filter);
-} filter SEC(".maps");
 
 /* Programs that are left out, by their image. */
 struct {
@@ -52,10 +45,7 @@ struct {
 /* Records that a CPU takes from a budget at once. */
 #define SHARE 64
 
-/* A window is 2^30 ns, about a second: a shift instead of a division. */
-#define WINDOW_SHIFT 30
-
-static __always_inline bool program__excluded(struct task_struct *task)
+MONITOR bool program__excluded(struct task_struct *task)
 {
 	struct mm_struct *mm = task->mm;
 	struct ravn_image image = {};
@@ -71,26 +61,9 @@ static __always_inline bool program__excluded(struct task_struct *task)
 	return bpf_map_lookup_elem(&excluded_programs, &image);
 }
 
-static __always_inline bool cgroup__excluded(struct task_struct *task)
+MONITOR bool cgroup__excluded(struct task_struct *task)
 {
 	return cgroup__within(bpf_core_cast(task->cgroups->dfl_cgrp, struct cgroup), &excluded_cgroups);
-}
-
-/* Whether configuration leaves this kind out, for this task or for all. What proves that the
- * rings live is never left out. */
-MONITOR bool kind__left_out(struct task_struct *task, __u32 kind)
-{
-	__u32 zero = 0;
-	struct ravn_filter *set = bpf_map_lookup_elem(&filter, &zero);
-	bool out;
-
-	if (!set)
-		return false;
-	out = set->kinds_off[kind >> 6 & 1] >> (kind & 63) & 1;
-	/* Connections end in interrupts, where the current task is anybody. */
-	if (!out && kind != KIND_CLOSE)
-		out = (set->programs && program__excluded(task)) || (set->cgroups && cgroup__excluded(task));
-	return out && !task__prover(task);
 }
 
 /* Takes a share of a process' budget for this CPU; what was left of another's goes back. False
@@ -129,20 +102,14 @@ static __always_inline bool share__taken(struct cpu_state *s, __u32 tgid, __u64 
 	return true;
 }
 
-/* Counts a record of little value for its process. True when the process has said as much
- * as it may in this window: the record is cut, and counted by process and kind. */
-MONITOR bool budget__spent(struct cpu_state *s, struct task_struct *task, __u32 kind, __u64 time_ns)
+/* Takes the next share, or cuts the record. */
+MONITOR bool budget__empty(struct cpu_state *s, struct task_struct *task, __u32 kind, __u64 window)
 {
-	__u32 zero = 0, tgid = task->tgid;
-	__u64 window = time_ns >> WINDOW_SHIFT, one = 1, *count;
-	struct ravn_filter *set;
+	struct ravn_filter *set = THE(filter);
 	struct ravn_cut cut = {};
+	__u32 tgid = task->tgid;
+	__u64 one = 1, *count;
 
-	if (s->share.left && s->share.tgid == tgid && s->share.window == window) {
-		s->share.left--;
-		return false;
-	}
-	set = bpf_map_lookup_elem(&filter, &zero);
 	if (!set || !set->budget || kind == KIND_CLOSE || task__prover(task))
 		return false;
 	if (share__taken(s, tgid, window, set->budget))

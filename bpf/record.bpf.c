@@ -3,18 +3,9 @@
  * A record: numbered, headed, filled, handed over. Everything that all monitors
  * do alike.
  */
-#include "common.bpf.h"
+#include "filter.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
-
-/* Programs of different hooks may nest (a fork inside a syscall does not, an
- * interrupt may), but the busy flag lets only one of them build a record. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct scratch);
-} scratches SEC(".maps");
 
 /* What an iterator builds its records in: it may be preempted, and a CPU's own scratch would
  * be written by whatever runs there meanwhile. One reader at a time. */
@@ -33,20 +24,6 @@ struct {
 	__type(value, __u8);
 } only_cgroups SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct ravn_settings);
-} settings SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct ravn_meta);
-} meta SEC(".maps");
-
 /* This load's own id. */
 const volatile __u64 load_id = 0;
 
@@ -58,89 +35,22 @@ MONITOR struct cpu_state *cpu_state_of(__u32 cpu)
 	return bpf_map_lookup_percpu_elem(&cpu_states, &zero, cpu);
 }
 
-MONITOR struct scratch *scratch__current(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&scratches, &zero);
-}
-
 /* Bytes in the ring of process life above which chunks are refused. */
 MONITOR __u64 chunk_ring_limit(void)
 {
-	__u32 zero = 0;
-	struct ravn_settings *set = bpf_map_lookup_elem(&settings, &zero);
+	struct ravn_settings *set = THE(settings);
 
 	return set ? set->chunk_ring_limit : 0;
 }
 
 MONITOR struct scratch *scratch__of(__u32 place)
 {
-	__u32 zero = 0;
-
-	return place == PLACE_ITERATOR ? bpf_map_lookup_elem(&iterator_scratch, &zero) : scratch__current();
+	return place == PLACE_ITERATOR ? THE(iterator_scratch) : scratch__current();
 }
 
-/*
- * Whether what happens in this cgroup is reported at all: if this load is the active one,
- * always, unless the sensor is narrowed to other cgroups. A cgroup's descendants belong to
- * it, up to 8 deep. Not asked where a thread's run continues: whoever changes the answer
- * flushes every CPU, which ends the runs. The prover's acts are always looked at.
- */
-static __always_inline bool wanted(struct cgroup *cgroup, __u32 pid)
+MONITOR bool cgroup__among_only(struct cgroup *cgroup)
 {
-	__u32 zero = 0;
-	struct ravn_settings *set = bpf_map_lookup_elem(&settings, &zero);
-
-	if (!set || !load__active())
-		return false;
-	if (!set->narrowed || pid == set->prover)
-		return true;
 	return cgroup__within(cgroup, &only_cgroups);
-}
-
-MONITOR bool load__active(void)
-{
-	__u32 zero = 0;
-	struct ravn_meta *shared = bpf_map_lookup_elem(&meta, &zero);
-
-	return shared && shared->active_load == load_id;
-}
-
-MONITOR bool task__prover(struct task_struct *task)
-{
-	__u32 zero = 0;
-	struct ravn_settings *set = bpf_map_lookup_elem(&settings, &zero);
-
-	return set && task->pid == set->prover;
-}
-
-MONITOR bool cgroup__wanted(struct cgroup *cgroup)
-{
-	return wanted(cgroup, 0);
-}
-
-MONITOR bool task__wanted(struct task_struct *task)
-{
-	return wanted(bpf_core_cast(task->cgroups->dfl_cgrp, struct cgroup), task->pid);
-}
-
-/* Who the record speaks of, and when it is made. */
-MONITOR void header__of(struct ravn_hdr *hdr, struct task_struct *task, __u32 kind)
-{
-	struct task_struct *parent = task->real_parent;
-
-	hdr->time_ns = bpf_ktime_get_boot_ns();
-	hdr->start_ns = task->group_leader->start_boottime;
-	hdr->parent_start_ns = parent->group_leader->start_boottime;
-	hdr->cgroup_id = task->cgroups->dfl_cgrp->kn->id;
-	hdr->tgid = task->tgid;
-	hdr->pid = task->pid;
-	hdr->parent_tgid = parent->tgid;
-	hdr->uid = task->cred->uid.val;
-	hdr->gid = task->cred->gid.val;
-	hdr->kind = kind;
-	__builtin_memcpy(hdr->comm, task->comm, sizeof(hdr->comm));
 }
 
 /* Takes a number of the stream, before any room is asked for, and fills the
@@ -209,7 +119,7 @@ static __always_inline __u32 name__copy(__u8 *out, const unsigned char *name, __
  */
 __u32 append__path_pointed(__u32 at, __u32 place)
 {
-	struct scratch *record = scratch__of(place);
+	struct scratch *record = place == PLACE_CPU ? scratch__current() : scratch__of(place);
 	struct dentry *dentry;
 	struct mount *mount;
 

@@ -3,7 +3,7 @@
  * Process life and the whole syscall sequence of every thread; and the one
  * dispatcher where all syscalls end, which calls the other monitors.
  */
-#include "common.bpf.h"
+#include "filter.bpf.h"
 #include "calls.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -130,8 +130,9 @@ static __always_inline bool task__compat(__u64 task)
 
 /* A call of the 32-bit table by a program that is not a 32-bit one: rules and filters that know
  * the other table's numbers are passed by that. */
-static __noinline int task__mixes(struct cpu_state *s, struct task_struct *task, __u32 nr)
+static __noinline int task__mixes(struct cpu_state *s, __u32 nr)
 {
+	struct task_struct *task = bpf_get_current_task_btf();
 	struct mm_struct *mm = task->mm;
 	__u64 start = task->group_leader->start_boottime, *seen;
 	__u32 tgid = task->tgid;
@@ -167,13 +168,11 @@ static __always_inline __u32 call__action(__u32 nr, bool compat)
 
 /* Which thread it is, when it is not the run's own, or may be another from here on; or which
  * table its call is of. One that the chunk knows costs a word, another is defined. */
-static __noinline __u32 thread__turn(struct cpu_state *s, __u64 key, __u32 nr)
+static __always_inline __u32 thread__turn(struct cpu_state *s, __u64 key, __u32 nr)
 {
 	struct slot *slot;
 	__u32 index, found;
 
-	if (!s)
-		return 0;
 	/* Through memory: the verifier does not shift a pointer. */
 	*(volatile __u64 *)&s->scratch_key = key;
 	index = slot__index(*(volatile __u64 *)&s->scratch_key);
@@ -202,18 +201,15 @@ static __noinline __u32 thread__turn(struct cpu_state *s, __u64 key, __u32 nr)
 static __always_inline int call__report(struct cpu_state *s, struct pt_regs *regs, __s64 ret, __u32 nr,
 					bool compat)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
 	__u32 action = call__action(nr, compat) & ACT_EVENT;
 	struct call call;
 
-	if (!s)
-		return 0;
 	if (compat)
-		task__mixes(s, task, nr);
+		task__mixes(s, nr);
 	if (!action || !call__matters(regs, ret, action, compat))
 		return 0;
 	s->hits[HOOK_SYS_EXIT]++;
-	if (!task__wanted(task))
+	if (!current__wanted())
 		return 0;
 	call__load(&call, regs, ret, nr & ~X32_BIT, compat);
 	if (action >= ACT_SECURITY)
@@ -245,7 +241,7 @@ int BPF_PROG(handle__sys_exit, struct pt_regs *regs, long ret)
 	action = call__action(nr, false);
 	/* The sensor's own process, or one that configuration leaves out: no sequence, but its
 	 * events are looked at, and clone and exec ask anew. */
-	if (s->skip == key && !(action | call__action(nr, true)))
+	if (s->key != key && s->skip == key && !(action | call__action(nr, true)))
 		return 0;
 	if (!cpu__enter(s, STREAM_SEQUENCE))
 		return 0;
