@@ -119,10 +119,14 @@ static __always_inline __u32 name__copy(__u8 *out, const unsigned char *name, __
  */
 __u32 append__path_pointed(__u32 at, __u32 place)
 {
-	struct scratch *record = place == PLACE_CPU ? scratch__current() : scratch__of(place);
+	struct scratch *record = scratch__current();
 	struct dentry *dentry;
 	struct mount *mount;
 
+	/* Kept apart: one look-up of either map would be a call. */
+	barrier_var(record);
+	if (place != PLACE_CPU)
+		record = scratch__of(place);
 	if (!record || !record->pointers[0] || !record->pointers[1])
 		return 0;
 	dentry = bpf_core_cast((void *)record->pointers[0], struct dentry);
