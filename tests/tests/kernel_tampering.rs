@@ -108,8 +108,8 @@ fn a_sensor_that_was_silenced_through_its_own_state_proves_no_life() {
         let size = value_size(&states).unwrap();
         overwrite(&states, size.next_multiple_of(8) * cpus, |bytes| {
             for state in bytes.chunks_mut(size.next_multiple_of(8)) {
-                // `busy`, behind eight words and `pos`.
-                state[68] = 1;
+                // `busy`, behind seven words and `pos`.
+                state[60] = 1;
             }
         })
         .unwrap();
