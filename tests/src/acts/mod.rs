@@ -5,6 +5,7 @@
 
 pub mod door;
 pub mod file;
+pub mod mix;
 pub mod namespace;
 pub mod network;
 pub mod other;

@@ -5,13 +5,13 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use ravn_tests::acts::{
-    BEGAN, Done, door, file, namespace, network, other, process, race, ring, security, syscalls,
-    threads,
+    BEGAN, Done, door, file, mix, namespace, network, other, process, race, ring, security,
+    syscalls, threads,
 };
 
 const USAGE: &str = "usage: trigger ACT [ARGUMENT…]
   exec PROGRAM [ARG…]   exec-script SCRIPT   exec-setuid PROGRAM   memfd-exec
-  fork   thread   exit CODE   killed SIGNAL
+  fork   thread   exit CODE   killed SIGNAL   cgroup FOLDER
   open-create PATH   open-write PATH   unlink PATH   unlink-relative PATH
   open-as GIVEN REAL   open-descriptor PATH   read PATH   race-open FOLDER ROUNDS
   rename FROM TO   link FROM TO   link-descriptor FROM TO   symlink TARGET AT   mknod PATH
@@ -26,7 +26,8 @@ const USAGE: &str = "usage: trigger ACT [ARGUMENT…]
   map-wx   write-then-execute   patched-file PATH   keyctl   kexec PATH   perf-event
   userfaultfd   compat   io-uring   ring-openat PATH   ring-unlinkat PATH   ring-connect PORT
   crowd COUNT   syscalls SEED CALLS THREADS   hopping-syscalls SEED CALLS THREADS
-  short-threads SEED CALLS THREADS   storm FOLDER COUNT PER_SECOND   fence";
+  short-threads SEED CALLS THREADS   storm FOLDER COUNT PER_SECOND
+  mix FOLDER ROUNDS   fence";
 
 fn act(args: &[String]) -> Result<Done> {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -38,6 +39,7 @@ fn act(args: &[String]) -> Result<Done> {
         ["thread"] => process::thread(),
         ["exit", code] => process::exit(code),
         ["killed", signal] => process::killed(signal),
+        ["cgroup", folder] => process::cgroup(folder),
         ["memfd-exec"] => process::memfd_exec(),
         ["open-create", path] => file::open_create(path),
         ["open-write", path] => file::open_write(path),
@@ -111,6 +113,7 @@ fn act(args: &[String]) -> Result<Done> {
         ["hopping-syscalls", seed, calls, threads] => threads::hopping(seed, calls, threads),
         ["short-threads", seed, calls, threads] => threads::short(seed, calls, threads),
         ["storm", folder, count, rate] => syscalls::storm(folder, count, rate),
+        ["mix", folder, rounds] => mix::run(folder, rounds),
         ["crowd", count] => syscalls::crowd(count),
         ["fence"] => syscalls::fence(),
         _ => bail!("{USAGE}"),
