@@ -364,11 +364,13 @@ struct ravn_filter {
 	__u32 pad;
 };
 
-/* A program, by its image: key of excluded_programs. dev as the kernel has it. */
+/* A program, by its image and its last change: key of excluded_programs. dev as the kernel has
+ * it. */
 struct ravn_image {
 	__u64 ino;
+	__s64 ctime_sec;
+	__u32 ctime_nsec;
 	__u32 dev;
-	__u32 pad;
 };
 
 /* Value of budgets. */
@@ -384,7 +386,7 @@ struct ravn_cut {
 	__u32 kind;
 };
 ABI_SIZE(ravn_filter, 32);
-ABI_SIZE(ravn_image, 16);
+ABI_SIZE(ravn_image, 24);
 ABI_SIZE(ravn_budget, 16);
 ABI_SIZE(ravn_cut, 8);
 

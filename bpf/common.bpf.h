@@ -171,6 +171,26 @@ static __always_inline bool cgroup__within(struct cgroup *cgroup, void *ids)
 	return false;
 }
 
+/* An inode's change time, which no utimes() sets back. */
+static __always_inline void inode__ctime(struct inode *inode, __s64 *sec, __u32 *nsec)
+{
+	struct inode___seconds *seconds = bpf_core_cast(inode, struct inode___seconds);
+	struct inode___private_ctime *private = bpf_core_cast(inode, struct inode___private_ctime);
+	struct inode___ctime *plain = bpf_core_cast(inode, struct inode___ctime);
+
+	if (bpf_core_field_exists(seconds->i_ctime_sec)) {
+		*sec = seconds->i_ctime_sec;
+		/* Since 6.13 the top bit says that somebody asked for it. */
+		*nsec = seconds->i_ctime_nsec & 0x7fffffff;
+	} else if (bpf_core_field_exists(private->__i_ctime)) {
+		*sec = private->__i_ctime.tv_sec;
+		*nsec = private->__i_ctime.tv_nsec;
+	} else if (bpf_core_field_exists(plain->i_ctime)) {
+		*sec = plain->i_ctime.tv_sec;
+		*nsec = plain->i_ctime.tv_nsec;
+	}
+}
+
 static __always_inline struct sock *sock__of(struct file *file)
 {
 	struct socket *socket;
