@@ -81,6 +81,8 @@ MONITOR int security__submit(struct cpu_state *s, struct scratch *record, __u32 
 /* Writes the credentials of a task down and gives those that were written down before; false
  * when there were none. */
 MONITOR bool creds__exchange(struct task_struct *task, struct ravn_ids *before);
+/* Writes them down where nobody did yet. */
+MONITOR void creds__note(struct task_struct *task);
 /* Fills in another process; zeros when it is NULL. */
 MONITOR int target__fill(struct ravn_target *out, struct task_struct *target);
 

@@ -206,8 +206,11 @@ int iterate__processes(struct bpf_iter__task *ctx)
 	struct mm_struct *mm;
 	__u64 all;
 
+	if (!record || !task || !task__wanted(task))
+		return 0;
+	creds__note(task);
 	/* Threads, and the dead whose end was told to nobody. */
-	if (!record || !task || task->pid != task->tgid || !task->signal->live.counter || !task__wanted(task))
+	if (task->pid != task->tgid || !task->signal->live.counter)
 		return 0;
 	record->hdr.n = 0;
 	record->hdr.first_n = 0;

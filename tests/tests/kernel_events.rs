@@ -124,6 +124,11 @@ fn memory_and_doors() {
 }
 
 #[test]
+fn other_tables() {
+    run("other_tables", every_act::other_tables);
+}
+
+#[test]
 fn what_io_uring_carries_past_the_syscalls() {
     run(
         "what_io_uring_carries_past_the_syscalls",

@@ -3,6 +3,7 @@
 //! An act gives the kind of the record that it must make and the fields that it must have; the
 //! program prints them as one line of JSON.
 
+pub mod again;
 pub mod door;
 pub mod file;
 pub mod mix;
@@ -15,6 +16,7 @@ pub mod ring;
 pub mod security;
 pub mod syscalls;
 pub mod threads;
+pub mod ways;
 
 use std::sync::OnceLock;
 

@@ -219,6 +219,16 @@ impl Sandbox {
         Ok(command)
     }
 
+    /// Makes a FIFO in the folder.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn fifo(&self, name: &str) -> Result<PathBuf> {
+        let path = self.folder().join(format!("fifo-{name}"));
+        crate::acts::file::mknod(&path.to_string_lossy())?;
+        Ok(path)
+    }
+
     /// Runs the trigger program inside the cgroup; gives what it says that it did.
     ///
     /// # Errors
