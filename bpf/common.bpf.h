@@ -76,7 +76,7 @@ MONITOR void header__of(struct ravn_hdr *hdr, struct task_struct *task, __u32 ki
 MONITOR __u64 chunk_ring_limit(void);
 /* Whether a task is of the sensor's own daemons. */
 MONITOR bool task__sensor(struct task_struct *task);
-/* Hands a record of the security ring over. */
+/* Hands a record of the security ring over; 0 when the ring took it. */
 MONITOR int security__submit(struct cpu_state *s, struct scratch *record, __u32 body_bytes);
 /* Writes the credentials of a task down and gives those that were written down before; false
  * when there were none. */
@@ -118,19 +118,22 @@ static __always_inline void cpu__leave(struct cpu_state *s)
 	s->busy = 0;
 }
 
-/* Hands the first `body` bytes behind the header to `ring`. No wake-up: the
- * collector drains on a timer, and a wake-up costs more than the record. */
-#define RECORD_SUBMIT(s, ring, record, body_bytes, stream)                                   \
-	do {                                                                                 \
-		__u32 bytes_ = sizeof(struct ravn_hdr) + (body_bytes);                       \
-		if (bytes_ > sizeof((record)->hdr) + sizeof((record)->body)) {               \
-			(s)->lost[stream][LOST_SCRATCH_FULL]++;                              \
-		} else {                                                                     \
-			(record)->hdr.len = bytes_;                                          \
-			if (bpf_ringbuf_output(&(ring), (record), bytes_, BPF_RB_NO_WAKEUP)) \
-				(s)->lost[stream][LOST_RING_FULL]++;                         \
-		}                                                                            \
-	} while (0)
+/* Hands the first `body` bytes behind the header to `ring`; 0 when it took them. No wake-up:
+ * the collector drains on a timer, and a wake-up costs more than the record. */
+#define RECORD_SUBMIT(s, ring, record, body_bytes, stream)                                          \
+	({                                                                                          \
+		__u32 bytes_ = sizeof(struct ravn_hdr) + (body_bytes);                              \
+		long refused_ = -1;                                                                 \
+		if (bytes_ > sizeof((record)->hdr) + sizeof((record)->body)) {                      \
+			(s)->lost[stream][LOST_SCRATCH_FULL]++;                                     \
+		} else {                                                                            \
+			(record)->hdr.len = bytes_;                                                 \
+			refused_ = bpf_ringbuf_output(&(ring), (record), bytes_, BPF_RB_NO_WAKEUP); \
+			if (refused_)                                                               \
+				(s)->lost[stream][LOST_RING_FULL]++;                                \
+		}                                                                                   \
+		refused_;                                                                           \
+	})
 
 /* The first word at a kernel address, without a helper call: bpf_core_cast makes the
  * load one that faults safely (6.2). */

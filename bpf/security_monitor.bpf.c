@@ -45,9 +45,7 @@ int act__sys_exit(struct call *call, __u32 action);
 
 MONITOR int security__submit(struct cpu_state *s, struct scratch *record, __u32 body_bytes)
 {
-	if (s && record)
-		RECORD_SUBMIT(s, security_events, record, body_bytes, STREAM_SECURITY);
-	return 0;
+	return s && record ? RECORD_SUBMIT(s, security_events, record, body_bytes, STREAM_SECURITY) : -1;
 }
 
 static __noinline int creds__read(const struct cred *cred, struct ravn_ids *out)

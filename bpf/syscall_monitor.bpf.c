@@ -155,14 +155,16 @@ static __noinline int task__mixes(struct cpu_state *s, struct task_struct *task,
 	seen = bpf_map_lookup_elem(&mixed_abi, &tgid);
 	if (seen && *seen == start)
 		return 0;
-	bpf_map_update_elem(&mixed_abi, &tgid, &start, BPF_ANY);
 	record = record__begin(s, task, KIND_COMPAT, STREAM_SECURITY);
 	if (!record)
 		return 0;
 	out = (struct ravn_act *)record->body;
 	__builtin_memset(out, 0, sizeof(*out));
 	out->numbers[0] = nr;
-	return security__submit(s, record, sizeof(*out));
+	/* What found no room is tried again with the next call. */
+	if (!security__submit(s, record, sizeof(*out)))
+		bpf_map_update_elem(&mixed_abi, &tgid, &start, BPF_ANY);
+	return 0;
 }
 
 /* What a number means in its table. An x32 call has a bit of its own above the number. */
@@ -197,7 +199,8 @@ int BPF_PROG(handle__sys_exit, struct pt_regs *regs, long ret)
 		compat = task__compat(s->skip_task);
 		if (compat)
 			action = call__action(nr, true);
-		if (!action)
+		/* That a 64-bit program makes a 32-bit call is told whatever the call is. */
+		if (!action && !compat)
 			return 0;
 	}
 	if (!cpu__enter(s, STREAM_SEQUENCE))
