@@ -145,6 +145,40 @@ fn an_inode_that_is_used_again_is_not_left_out() {
     assert!(seen.contains(&"open"), "{seen:?}");
 }
 
+/// As many programs as the map takes, then as many others.
+#[test]
+fn a_full_list_can_be_changed_for_another() {
+    let name = "kernel_filter::a_full_list_can_be_changed_for_another";
+    if !can_run(name, Need::Kernel).unwrap() {
+        return;
+    }
+    let mut sandbox = Sandbox::new().unwrap();
+    let folder = sandbox.folder().join("many");
+    fs::create_dir(&folder).unwrap();
+    let some = |numbers: std::ops::Range<u32>| {
+        let mut list = String::new();
+        for number in numbers {
+            let path = folder.join(number.to_string());
+            fs::write(&path, "").unwrap();
+            list += &format!("\"{}\",", path.display());
+        }
+        format!("exclude_programs = [{list}]\n")
+    };
+    write(&sandbox, &some(0..1024));
+    sandbox.start_collector().unwrap();
+    write(&sandbox, &some(1024..2048));
+    let collector = sandbox.collector.as_mut().unwrap();
+    collector.signal(libc::SIGHUP).unwrap();
+    wait_until(PATIENCE, "the other list", || {
+        let log = sandbox.collector.as_ref().unwrap().log();
+        assert!(!log.contains("stays as it was"), "{log}");
+        Ok(log
+            .contains("the filter of the configuration applies")
+            .then_some(()))
+    })
+    .unwrap();
+}
+
 /// A mount that ends with the test.
 struct Mounted(PathBuf);
 
