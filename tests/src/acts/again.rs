@@ -34,12 +34,12 @@ pub fn again(way: &str, fifo: &str) -> Result<Done> {
             door::map_wx()
         }
         "compat" => {
-            const GETPPID: u32 = 64;
+            const GETPID: u32 = 20;
             fill_security()?;
             ways::compat()?;
             wait(fifo)?;
-            ways::call32(GETPPID, [0; 3])?;
-            Ok(Done::new("compat", json!({"syscall": GETPPID})))
+            ways::call32(GETPID, [0; 3])?;
+            Ok(Done::new("compat", json!({"syscall": GETPID})))
         }
         _ => bail!("nothing of the name {way} is told once"),
     }
