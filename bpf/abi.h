@@ -364,11 +364,13 @@ struct ravn_filter {
 	__u32 pad;
 };
 
-/* A program, by its image: key of excluded_programs. dev as the kernel has it. */
+/* A program, by its image and its last change: key of excluded_programs. dev as the kernel has
+ * it. */
 struct ravn_image {
 	__u64 ino;
+	__s64 ctime_sec;
+	__u32 ctime_nsec;
 	__u32 dev;
-	__u32 pad;
 };
 
 /* Value of budgets. */
@@ -392,7 +394,7 @@ struct ravn_cut {
 	__u32 kind;
 };
 ABI_SIZE(ravn_filter, 32);
-ABI_SIZE(ravn_image, 16);
+ABI_SIZE(ravn_image, 24);
 ABI_SIZE(ravn_budget, 16);
 ABI_SIZE(ravn_share, 16);
 ABI_SIZE(ravn_cut, 8);
@@ -420,6 +422,7 @@ struct cpu_state {
 	__u64 key;
 	__u64 task;
 	__u64 skip;
+	__u64 skip_task;
 	__u64 scratch_key;
 	__u64 first_n;
 	__u64 opened_jiffies;
@@ -438,7 +441,7 @@ struct cpu_state {
 	struct ravn_chunk chunk;
 	__u8 words[CHUNK_BYTES + CHUNK_SLACK];
 };
-ABI_SIZE(cpu_state, 72 + 40 + 160 + 128 + 16 + 2048 + 96 + 8 + 4160);
+ABI_SIZE(cpu_state, 80 + 40 + 160 + 128 + 16 + 2048 + 96 + 8 + 4160);
 
 /* What a restart or a SIGHUP may change: the map settings, one element, written by the
  * collector alone. */

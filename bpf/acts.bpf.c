@@ -190,7 +190,7 @@ static __noinline int act__exec_memory(struct cpu_state *s, struct task_struct *
 	key.exec_id = task->self_exec_id;
 	key.syscall = call->nr;
 	key.how = protection | (__u32)mapping.written << 8 | (call->ret < 0 && call->ret >= -MAX_ERRNO) << 9;
-	if (!mapping.dentry && bpf_map_update_elem(&memory_acts, &key, &one, BPF_NOEXIST))
+	if (!mapping.dentry && bpf_map_lookup_elem(&memory_acts, &key))
 		return 0;
 	out = act__begin(s, task, call, KIND_EXEC_MEMORY);
 	record = scratch__current();
@@ -207,7 +207,10 @@ static __noinline int act__exec_memory(struct cpu_state *s, struct task_struct *
 	/* An address is no error. */
 	if (fresh && address != call->args[0])
 		out->ret = 0;
-	return act__submit(s, out);
+	/* What found no room is tried again with the next. */
+	if (!act__submit(s, out) && !mapping.dentry)
+		bpf_map_update_elem(&memory_acts, &key, &one, BPF_ANY);
+	return 0;
 }
 
 /* Numbers: type and config of the event, the CPU. Target: the process that is watched. */

@@ -42,6 +42,9 @@ enum action {
 	ACT_REMOVEXATTR,
 	ACT_FREMOVEXATTR,
 	ACT_REMOVEXATTRAT,
+	/* Their length comes as two halves, of which PAIR is the first's place. */
+	ACT_TRUNCATE64,
+	ACT_FTRUNCATE64,
 	ACT_NETWORK = 32,
 	ACT_CONNECT = ACT_NETWORK,
 	ACT_ACCEPT,

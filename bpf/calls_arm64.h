@@ -3,6 +3,9 @@
  * The tables of calls.h for arm64, and for the 32-bit programs that it runs. What the generic
  * table lacks (open, unlink, fork…) has only its newer form there.
  */
+/* EABI: the halves of a 64-bit argument begin at an even register, so that one is left out. */
+#define PAIR 2
+
 /* include/uapi/asm-generic/unistd.h */
 static const volatile __u8 actions[CALLS] = {
 	[5] = ACT_SETXATTR,	     /* setxattr */
@@ -123,8 +126,8 @@ static const volatile __u8 compat_actions[CALLS] = {
 	[185] = ACT_CREDS,	     /* capset */
 	[190] = ACT_NEW,	     /* vfork */
 	[192] = ACT_MMAP,	     /* mmap2 */
-	[193] = ACT_TRUNCATE,	     /* truncate64 */
-	[194] = ACT_FTRUNCATE,	     /* ftruncate64 */
+	[193] = ACT_TRUNCATE64,	     /* truncate64 */
+	[194] = ACT_FTRUNCATE64,     /* ftruncate64 */
 	[198] = ACT_CHOWN,	     /* lchown32 */
 	[203] = ACT_CREDS,	     /* setreuid32 */
 	[204] = ACT_CREDS,	     /* setregid32 */

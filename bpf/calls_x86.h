@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* The tables of calls.h for x86-64, and for the 32-bit programs that it runs. */
+/* The halves of a 64-bit argument follow its 32-bit neighbour. */
+#define PAIR 1
+
 /* arch/x86/entry/syscalls/syscall_64.tbl */
 static const volatile __u8 actions[CALLS] = {
 	[1] = ACT_WRITE,
@@ -133,28 +136,28 @@ static const volatile __u8 compat_actions[CALLS] = {
 	[125] = ACT_MPROTECT,
 	[128] = ACT_INIT_MODULE,
 	[129] = ACT_DELETE_MODULE,
-	[138] = ACT_CREDS,     /* setfsuid16 */
-	[139] = ACT_CREDS,     /* setfsgid16 */
-	[164] = ACT_CREDS,     /* setresuid16 */
-	[170] = ACT_CREDS,     /* setresgid16 */
-	[182] = ACT_CHOWN,     /* chown16 */
-	[185] = ACT_CREDS,     /* capset */
-	[190] = ACT_NEW,       /* vfork */
-	[192] = ACT_MMAP,      /* mmap2 */
-	[193] = ACT_TRUNCATE,  /* truncate64, the low half of the length */
-	[194] = ACT_FTRUNCATE, /* ftruncate64, likewise */
-	[198] = ACT_CHOWN,     /* lchown32 */
-	[203] = ACT_CREDS,     /* setreuid32 */
-	[204] = ACT_CREDS,     /* setregid32 */
-	[206] = ACT_CREDS,     /* setgroups32 */
-	[207] = ACT_FCHOWN,    /* fchown32 */
-	[208] = ACT_CREDS,     /* setresuid32 */
-	[210] = ACT_CREDS,     /* setresgid32 */
-	[212] = ACT_CHOWN,     /* chown32 */
-	[213] = ACT_CREDS,     /* setuid32 */
-	[214] = ACT_CREDS,     /* setgid32 */
-	[215] = ACT_CREDS,     /* setfsuid32 */
-	[216] = ACT_CREDS,     /* setfsgid32 */
+	[138] = ACT_CREDS, /* setfsuid16 */
+	[139] = ACT_CREDS, /* setfsgid16 */
+	[164] = ACT_CREDS, /* setresuid16 */
+	[170] = ACT_CREDS, /* setresgid16 */
+	[182] = ACT_CHOWN, /* chown16 */
+	[185] = ACT_CREDS, /* capset */
+	[190] = ACT_NEW,   /* vfork */
+	[192] = ACT_MMAP,  /* mmap2 */
+	[193] = ACT_TRUNCATE64,
+	[194] = ACT_FTRUNCATE64,
+	[198] = ACT_CHOWN,  /* lchown32 */
+	[203] = ACT_CREDS,  /* setreuid32 */
+	[204] = ACT_CREDS,  /* setregid32 */
+	[206] = ACT_CREDS,  /* setgroups32 */
+	[207] = ACT_FCHOWN, /* fchown32 */
+	[208] = ACT_CREDS,  /* setresuid32 */
+	[210] = ACT_CREDS,  /* setresgid32 */
+	[212] = ACT_CHOWN,  /* chown32 */
+	[213] = ACT_CREDS,  /* setuid32 */
+	[214] = ACT_CREDS,  /* setgid32 */
+	[215] = ACT_CREDS,  /* setfsuid32 */
+	[216] = ACT_CREDS,  /* setfsgid32 */
 	[217] = ACT_PIVOT_ROOT,
 	[221] = ACT_FCNTL, /* fcntl64 */
 	[226] = ACT_SETXATTR,

@@ -45,11 +45,13 @@ MONITOR struct scratch *scratch__of(__u32 place);
 MONITOR __u64 chunk_ring_limit(void);
 /* Whether a task is of the sensor's own daemons. */
 MONITOR bool task__sensor(struct task_struct *task);
-/* Hands a record of the security ring over. */
+/* Hands a record of the security ring over; 0 when the ring took it. */
 MONITOR int security__submit(struct cpu_state *s, struct scratch *record, __u32 body_bytes);
 /* Writes the credentials of a task down and gives those that were written down before; false
  * when there were none. */
 MONITOR bool creds__exchange(struct task_struct *task, struct ravn_ids *before);
+/* Writes them down where nobody did yet. */
+MONITOR void creds__note(struct task_struct *task);
 /* Fills in another process; zeros when it is NULL. */
 MONITOR int target__fill(struct ravn_target *out, struct task_struct *target);
 
@@ -85,19 +87,22 @@ static __always_inline void cpu__leave(struct cpu_state *s)
 	s->busy = 0;
 }
 
-/* Hands the first `body` bytes behind the header to `ring`. No wake-up: the
- * collector drains on a timer, and a wake-up costs more than the record. */
-#define RECORD_SUBMIT(s, ring, record, body_bytes, stream)                                   \
-	do {                                                                                 \
-		__u32 bytes_ = sizeof(struct ravn_hdr) + (body_bytes);                       \
-		if (bytes_ > sizeof((record)->hdr) + sizeof((record)->body)) {               \
-			(s)->lost[stream][LOST_SCRATCH_FULL]++;                              \
-		} else {                                                                     \
-			(record)->hdr.len = bytes_;                                          \
-			if (bpf_ringbuf_output(&(ring), (record), bytes_, BPF_RB_NO_WAKEUP)) \
-				(s)->lost[stream][LOST_RING_FULL]++;                         \
-		}                                                                            \
-	} while (0)
+/* Hands the first `body` bytes behind the header to `ring`; 0 when it took them. No wake-up:
+ * the collector drains on a timer, and a wake-up costs more than the record. */
+#define RECORD_SUBMIT(s, ring, record, body_bytes, stream)                                          \
+	({                                                                                          \
+		__u32 bytes_ = sizeof(struct ravn_hdr) + (body_bytes);                              \
+		long refused_ = -1;                                                                 \
+		if (bytes_ > sizeof((record)->hdr) + sizeof((record)->body)) {                      \
+			(s)->lost[stream][LOST_SCRATCH_FULL]++;                                     \
+		} else {                                                                            \
+			(record)->hdr.len = bytes_;                                                 \
+			refused_ = bpf_ringbuf_output(&(ring), (record), bytes_, BPF_RB_NO_WAKEUP); \
+			if (refused_)                                                               \
+				(s)->lost[stream][LOST_RING_FULL]++;                                \
+		}                                                                                   \
+		refused_;                                                                           \
+	})
 
 /* The first word at a kernel address, without a helper call: bpf_core_cast makes the
  * load one that faults safely (6.2). */
@@ -144,6 +149,26 @@ static __always_inline bool cgroup__within(struct cgroup *cgroup, void *ids)
 		cgroup = bpf_core_cast(parent, struct cgroup);
 	}
 	return false;
+}
+
+/* An inode's change time, which no utimes() sets back. */
+static __always_inline void inode__ctime(struct inode *inode, __s64 *sec, __u32 *nsec)
+{
+	struct inode___seconds *seconds = bpf_core_cast(inode, struct inode___seconds);
+	struct inode___private_ctime *private = bpf_core_cast(inode, struct inode___private_ctime);
+	struct inode___ctime *plain = bpf_core_cast(inode, struct inode___ctime);
+
+	if (bpf_core_field_exists(seconds->i_ctime_sec)) {
+		*sec = seconds->i_ctime_sec;
+		/* Since 6.13 the top bit says that somebody asked for it. */
+		*nsec = seconds->i_ctime_nsec & 0x7fffffff;
+	} else if (bpf_core_field_exists(private->__i_ctime)) {
+		*sec = private->__i_ctime.tv_sec;
+		*nsec = private->__i_ctime.tv_nsec;
+	} else if (bpf_core_field_exists(plain->i_ctime)) {
+		*sec = plain->i_ctime.tv_sec;
+		*nsec = plain->i_ctime.tv_nsec;
+	}
 }
 
 static __always_inline struct sock *sock__of(struct file *file)

@@ -100,26 +100,6 @@ static __always_inline bool file__is_memfd(struct file *file)
 	return name == 0x3a64666d656dull; /* "memfd:", little-endian */
 }
 
-/* The image's change time, which no utimes() sets back. */
-static __always_inline void exec__ctime(struct ravn_exec *exec, struct inode *inode)
-{
-	struct inode___seconds *seconds = bpf_core_cast(inode, struct inode___seconds);
-	struct inode___private_ctime *private = bpf_core_cast(inode, struct inode___private_ctime);
-	struct inode___ctime *plain = bpf_core_cast(inode, struct inode___ctime);
-
-	if (bpf_core_field_exists(seconds->i_ctime_sec)) {
-		exec->ctime_sec = seconds->i_ctime_sec;
-		/* Since 6.13 the top bit says that somebody asked for it. */
-		exec->ctime_nsec = seconds->i_ctime_nsec & 0x7fffffff;
-	} else if (bpf_core_field_exists(private->__i_ctime)) {
-		exec->ctime_sec = private->__i_ctime.tv_sec;
-		exec->ctime_nsec = private->__i_ctime.tv_nsec;
-	} else if (bpf_core_field_exists(plain->i_ctime)) {
-		exec->ctime_sec = plain->i_ctime.tv_sec;
-		exec->ctime_nsec = plain->i_ctime.tv_nsec;
-	}
-}
-
 /* Appends a string of the kernel's own; returns its length. */
 static __noinline __u32 append__kernel_string(struct scratch *record, __u32 at, const char *text)
 {
@@ -159,7 +139,7 @@ static __noinline __u32 process__fill(struct ravn_exec *exec, struct task_struct
 			exec->flags |= EXEC_MEMFD;
 		if (!file->f_inode->i_nlink)
 			exec->flags |= EXEC_DELETED;
-		exec__ctime(exec, file->f_inode);
+		inode__ctime(file->f_inode, &exec->ctime_sec, &exec->ctime_nsec);
 		exec->path_len = append__path_in(place, at, file->f_path.dentry, file->f_path.mnt);
 		at += exec->path_len & LEN_MASK;
 	}
@@ -226,8 +206,11 @@ int iterate__processes(struct bpf_iter__task *ctx)
 	struct mm_struct *mm;
 	__u64 all;
 
+	if (!record || !task || !task__wanted(task))
+		return 0;
+	creds__note(task);
 	/* Threads, and the dead whose end was told to nobody. */
-	if (!record || !task || task->pid != task->tgid || !task->signal->live.counter || !task__wanted(task))
+	if (task->pid != task->tgid || !task->signal->live.counter)
 		return 0;
 	record->hdr.n = 0;
 	record->hdr.first_n = 0;

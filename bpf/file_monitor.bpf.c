@@ -181,6 +181,8 @@ static const volatile struct shape shapes[ACT_NETWORK] = {
 	[ACT_FCHOWNAT] = {KIND_CHOWN, 0, 1, NONE, NONE, 2, NONE, 3},
 	[ACT_TRUNCATE] = {KIND_TRUNCATE, CWD, 0, NONE, NONE, NONE, 1, NONE},
 	[ACT_FTRUNCATE] = {KIND_TRUNCATE, 0, NONE, NONE, NONE, NONE, 1, NONE},
+	[ACT_TRUNCATE64] = {KIND_TRUNCATE, CWD, 0, NONE, NONE, NONE, PAIR, NONE},
+	[ACT_FTRUNCATE64] = {KIND_TRUNCATE, 0, NONE, NONE, NONE, NONE, PAIR, NONE},
 	[ACT_MKNOD] = {KIND_MKNOD, CWD, 0, NONE, NONE, 1, 2, NONE},
 	[ACT_MKNODAT] = {KIND_MKNOD, 0, 1, NONE, NONE, 2, 3, NONE},
 	[ACT_SETXATTR] = {KIND_SETXATTR, CWD, 0, NONE, 1, NONE, 3, NONE},
@@ -246,6 +248,8 @@ static __noinline int file__named(struct call *call, __u32 action)
 	__builtin_memset(named, 0, sizeof(*named));
 	named->mode = call->args[shape->mode & ARG_MASK];
 	named->value = call->args[shape->value & ARG_MASK];
+	if (action == ACT_TRUNCATE64 || action == ACT_FTRUNCATE64)
+		named->value |= call->args[PAIR + 1] << 32;
 	named->flags = action == ACT_REMOVEXATTR || action == ACT_FREMOVEXATTR || action == ACT_REMOVEXATTRAT
 			       ? 1
 			       : call->args[shape->flags & ARG_MASK];

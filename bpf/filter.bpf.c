@@ -58,6 +58,8 @@ MONITOR bool program__excluded(struct task_struct *task)
 		return false;
 	image.ino = file->f_inode->i_ino;
 	image.dev = file->f_inode->i_sb->s_dev;
+	/* A number that was given back may be another program's by now. */
+	inode__ctime(file->f_inode, &image.ctime_sec, &image.ctime_nsec);
 	return bpf_map_lookup_elem(&excluded_programs, &image);
 }
 

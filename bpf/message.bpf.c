@@ -57,6 +57,7 @@ struct part {
 	__u64 len;
 };
 
+/* 0 when the ring took it. */
 MONITOR int network__submit(struct cpu_state *s, struct scratch *record, __u32 body_bytes);
 
 /* The open file of a descriptor of the caller, if it is an inet socket. */
@@ -96,8 +97,7 @@ int flow__sent(__u32 fd, __u64 name, __s64 ret)
 		*(__u32 *)flow.address = given.v4;
 	else
 		__builtin_memcpy(flow.address, given.v6, sizeof(flow.address));
-	/* Fails when it is there: one call for both. */
-	if (bpf_map_update_elem(&flows, &flow, &one, BPF_NOEXIST))
+	if (bpf_map_lookup_elem(&flows, &flow))
 		return 0;
 	record = record__begin(s, task, KIND_SEND, STREAM_NETWORK);
 	if (!record)
@@ -105,7 +105,10 @@ int flow__sent(__u32 fd, __u64 name, __s64 ret)
 	socket__fill(record, sk);
 	socket__as_given(record, name);
 	((struct ravn_socket *)record->body)->ret = ret;
-	return network__submit(s, record, sizeof(struct ravn_socket));
+	/* What found no room is tried again with the next datagram. */
+	if (!network__submit(s, record, sizeof(struct ravn_socket)))
+		bpf_map_update_elem(&flows, &flow, &one, BPF_ANY);
+	return 0;
 }
 
 /* How far the reading of a question came. */

@@ -40,9 +40,7 @@ int message__sys_exit(struct call *call, __u32 action);
 
 MONITOR int network__submit(struct cpu_state *s, struct scratch *record, __u32 body_bytes)
 {
-	if (s && record)
-		RECORD_SUBMIT(s, network_events, record, body_bytes, STREAM_NETWORK);
-	return 0;
+	return s && record ? RECORD_SUBMIT(s, network_events, record, body_bytes, STREAM_NETWORK) : -1;
 }
 
 static __noinline int network__record(struct call *call, __u32 kind)

@@ -31,8 +31,8 @@ struct {
 
 /*
  * The credentials of a task as they were written down last: when it was created, at its exec, and
- * when they changed. What was before a change is nowhere else: the kernel forgets it. Tasks
- * older than the programs have none until then.
+ * when they changed. What was before a change is nowhere else: the kernel forgets it. Of tasks
+ * older than the programs they are written down when the collector reads the iterator.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
@@ -45,9 +45,7 @@ int act__sys_exit(struct call *call, __u32 action);
 
 MONITOR int security__submit(struct cpu_state *s, struct scratch *record, __u32 body_bytes)
 {
-	if (s && record)
-		RECORD_SUBMIT(s, security_events, record, body_bytes, STREAM_SECURITY);
-	return 0;
+	return s && record ? RECORD_SUBMIT(s, security_events, record, body_bytes, STREAM_SECURITY) : -1;
 }
 
 static __noinline int creds__read(const struct cred *cred, struct ravn_ids *out)
@@ -84,6 +82,14 @@ MONITOR bool creds__exchange(struct task_struct *task, struct ravn_ids *before)
 		*before = *known;
 	creds__read(task->cred, known);
 	return was_known;
+}
+
+/* What is written down already is as new: a change since the hooks were attached. One that is
+ * under way just now, between its change and the call's end, shows itself as none. */
+MONITOR void creds__note(struct task_struct *task)
+{
+	if (!bpf_task_storage_get(&known_creds, task, NULL, 0))
+		creds__exchange(task, NULL);
 }
 
 /* Credentials that may have changed. A call that is made to change them is reported whatever

@@ -115,6 +115,7 @@ static __noinline int sequence__define(struct cpu_state *s, __u64 key, __u32 ind
 	slot->skip = !task__wanted(task) || sequence__excluded(task) || kind__left_out(task, KIND_CHUNK);
 	if (slot->skip) {
 		s->skip = key;
+		s->skip_task = (__u64)task;
 		/* One that is left out since its exec does not come back into its old run. */
 		if (s->key == key)
 			s->key = 0;

@@ -145,14 +145,16 @@ static __noinline int task__mixes(struct cpu_state *s, __u32 nr)
 	seen = bpf_map_lookup_elem(&mixed_abi, &tgid);
 	if (seen && *seen == start)
 		return 0;
-	bpf_map_update_elem(&mixed_abi, &tgid, &start, BPF_ANY);
 	record = record__begin(s, task, KIND_COMPAT, STREAM_SECURITY);
 	if (!record)
 		return 0;
 	out = (struct ravn_act *)record->body;
 	__builtin_memset(out, 0, sizeof(*out));
 	out->numbers[0] = nr;
-	return security__submit(s, record, sizeof(*out));
+	/* What found no room is tried again with the next call. */
+	if (!security__submit(s, record, sizeof(*out)))
+		bpf_map_update_elem(&mixed_abi, &tgid, &start, BPF_ANY);
+	return 0;
 }
 
 /* What a number means in its table. An x32 call has a bit of its own above the number. */
@@ -183,6 +185,7 @@ static __always_inline __u32 thread__turn(struct cpu_state *s, __u64 key, __u32 
 		if (!(call__action(nr, found & THREAD_COMPAT) & ACT_NEW)) {
 			if (slot->skip) {
 				s->skip = key;
+				s->skip_task = slot->task;
 			} else if (s->key != key) {
 				*WORD_AT(s, s->pos) = WORD_SWITCH | index;
 				s->pos += 2;
@@ -240,8 +243,10 @@ int BPF_PROG(handle__sys_exit, struct pt_regs *regs, long ret)
 #endif
 	action = call__action(nr, false);
 	/* The sensor's own process, or one that configuration leaves out: no sequence, but its
-	 * events are looked at, and clone and exec ask anew. */
-	if (s->key != key && s->skip == key && !(action | call__action(nr, true)))
+	 * events are looked at, clone and exec ask anew, and that a 64-bit program makes a 32-bit
+	 * call is told whatever the call is. */
+	if (s->key != key && s->skip == key && !(action | call__action(nr, true)) &&
+	    !task__compat(s->skip_task))
 		return 0;
 	if (!cpu__enter(s, STREAM_SEQUENCE))
 		return 0;

@@ -96,6 +96,11 @@ impl Batcher {
         }
     }
 
+    /// The load that what is pushed is of.
+    pub const fn load_id(&self) -> u64 {
+        self.origin.load_id
+    }
+
     /// What is pushed from now on is of this load. Nothing of another may be pending.
     pub fn set_load(&mut self, load_id: u64) {
         debug_assert!(self.shelves.iter().all(|shelf| shelf.pending.is_empty()));

@@ -348,4 +348,35 @@ mod tests {
         config.redact.patterns.pop();
         assert_eq!(message(&config), "");
     }
+
+    #[test]
+    fn a_list_that_the_maps_cannot_hold_is_refused_by_name_and_limit() {
+        type List = fn(&mut super::Filter, usize);
+        let lists: [(&str, usize, List); 5] = [
+            ("only_cgroups", 64, |filter, count| {
+                filter.only_cgroups = vec!["/x".into(); count];
+            }),
+            ("exclude_programs", 1024, |filter, count| {
+                filter.exclude_programs = vec!["/x".into(); count];
+            }),
+            ("exclude_cgroups", 1024, |filter, count| {
+                filter.exclude_cgroups = vec!["/x".into(); count];
+            }),
+            ("read_files", 4096, |filter, count| {
+                filter.read_files = vec!["/x".into(); count];
+            }),
+            ("read_names", 256, |filter, count| {
+                filter.read_names = vec!["x".to_owned(); count];
+            }),
+        ];
+        for (key, most, fill) in lists {
+            let mut config = Config::default();
+            fill(&mut config.filter, most);
+            assert!(config.validate().is_ok(), "{key}");
+            fill(&mut config.filter, most + 1);
+            let error = config.validate().err().map(|error| error.to_string());
+            let expected = format!("filter.{key} = [{} entries]: give at most {most}", most + 1);
+            assert_eq!(error, Some(expected));
+        }
+    }
 }

@@ -1,19 +1,20 @@
 //! What configuration leaves out, looked up on this host and written into the programs' maps.
 //!
-//! Paths become what the kernel compares: a program or a file its device and inode, a cgroup
-//! its id. [`Filter::of`] looks them up, [`Filter::write`] brings the maps in line without a
+//! Paths become what the kernel compares: a file its device and inode, a program these and its
+//! last change, a cgroup its id. [`Filter::of`] looks them up, [`Filter::write`] brings the maps in line without a
 //! program being detached: at the start, at SIGHUP, and whenever a file was replaced.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use ravn_shared::kind::{Class, Kind};
 
 use crate::config::Filter as Wanted;
+use crate::mounts::Mounts;
 use crate::programs::{Maps, ZERO};
 
 /// Longest last component that `sensitive_names` takes; its keys end with a NUL.
@@ -24,7 +25,7 @@ pub const MOST_NAME: usize = 31;
 pub struct Filter {
     kinds_off: [u64; 2],
     budget: u32,
-    programs: BTreeSet<[u8; 16]>,
+    programs: BTreeSet<[u8; 24]>,
     cgroups: BTreeSet<[u8; 8]>,
     files: BTreeSet<[u8; 16]>,
     names: BTreeSet<[u8; 32]>,
@@ -46,9 +47,10 @@ impl Filter {
                 filter.kinds_off[number / 64] |= 1 << (number % 64);
             }
         }
+        let mounts = Mounts::read();
         for path in &wanted.exclude_programs {
-            match image(path) {
-                Ok(key) => filter.programs.insert(key),
+            match mounts.find(path) {
+                Ok(file) => filter.programs.insert(file.program()),
                 Err(error) => filter.missed("exclude_programs", path, &error),
             };
         }
@@ -59,8 +61,8 @@ impl Filter {
             };
         }
         for path in &wanted.read_files {
-            match image(path) {
-                Ok(key) => filter.files.insert(key),
+            match mounts.find(path) {
+                Ok(file) => filter.files.insert(file.file()),
                 Err(error) => filter.missed("read_files", path, &error),
             };
         }
@@ -173,28 +175,18 @@ pub fn kind(name: &str) -> Option<Kind> {
         .filter(|kind| kind.class() != Class::Essential)
 }
 
-/// `struct ravn_image`. The kernel's own device number has 12 bits of major and 20 of minor
-/// (include/linux/kdev_t.h).
-fn image(path: &PathBuf) -> std::io::Result<[u8; 16]> {
-    let metadata = fs::metadata(path)?;
-    let dev = libc::major(metadata.dev()) << 20 | libc::minor(metadata.dev());
-    let mut key = [0; 16];
-    key[..8].copy_from_slice(&metadata.ino().to_ne_bytes());
-    key[8..12].copy_from_slice(&dev.to_ne_bytes());
-    Ok(key)
-}
-
 fn keys<const N: usize>(map: &impl MapCore) -> BTreeSet<[u8; N]> {
     map.keys().filter_map(|key| key.try_into().ok()).collect()
 }
 
 fn sync<const N: usize>(map: &impl MapCore, wanted: &BTreeSet<[u8; N]>) -> Result<()> {
     let there = keys(map);
-    for key in wanted.difference(&there) {
-        map.update(key, &[1], MapFlags::ANY)?;
-    }
+    // First what goes: a full map may be given all others.
     for key in there.difference(wanted) {
         map.delete(key)?;
+    }
+    for key in wanted.difference(&there) {
+        map.update(key, &[1], MapFlags::ANY)?;
     }
     Ok(())
 }
@@ -226,10 +218,12 @@ mod tests {
         };
         let filter = Filter::of(&wanted);
         assert_eq!(filter.kinds_off, [1 << (Kind::Bind as u64), 0]);
-        assert_eq!(filter.programs, filter.files);
         let metadata = fs::metadata("/proc/self/exe").unwrap();
-        let key = filter.programs.first().unwrap();
-        assert_eq!(key[..8], metadata.ino().to_ne_bytes());
+        let (program, file) = (filter.programs.first(), filter.files.first());
+        let (program, file) = (program.unwrap(), file.unwrap());
+        assert_eq!(program[..8], metadata.ino().to_ne_bytes());
+        assert_eq!(program[8..16], metadata.ctime().to_ne_bytes());
+        assert_eq!((&file[..8], &file[8..12]), (&program[..8], &program[20..]));
         assert_eq!(filter.names.first().unwrap()[..8], *b"id_rsa\0\0");
         assert_eq!(filter.bytes()[16..28], [1, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0]);
         let in_use = filter.in_use();

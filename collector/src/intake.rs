@@ -1,6 +1,7 @@
 //! What the ring buffers hand over, decoded and encoded again, ready to be cut.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use ravn_shared::clock;
@@ -27,9 +28,12 @@ pub struct State {
     pub events: u64,
     /// Syscalls in the chunks taken.
     pub syscalls: u64,
-    /// Numbers of samples that were no record, on the stream that took them; where not even
-    /// that can be read, on the collector's own.
-    pub malformed: Counts,
+    /// The load that what is taken comes from.
+    load_id: u64,
+    /// Numbers of samples that were no record, by load, on the stream that took them.
+    malformed: BTreeMap<u64, Counts>,
+    /// Samples of which not even the stream can be read.
+    unreadable: u64,
     /// Records of the collector's own stream so far.
     pub said: u64,
     /// The records that prove that the rings live.
@@ -42,12 +46,15 @@ impl Intake {
     /// Nothing taken yet; `redactor` masks secrets of command lines. `prover` is the thread whose
     /// records prove; `start_ns` when this process started.
     pub fn new(batcher: Batcher, redactor: Redactor, prover: u32, start_ns: u64) -> Self {
+        let load_id = batcher.load_id();
         Self(Rc::new(RefCell::new(State {
             decoder: Decoder::new(redactor),
             batcher,
             events: 0,
             syscalls: 0,
-            malformed: Counts::default(),
+            load_id,
+            malformed: BTreeMap::new(),
+            unreadable: 0,
             said: 0,
             seen: Seen::of(prover),
             own: Task {
@@ -107,14 +114,19 @@ impl Intake {
             batcher,
             events,
             syscalls,
+            load_id,
             malformed,
+            unreadable,
             seen,
             own,
             ..
         } = &mut *state;
+        let malformed = malformed.entry(*load_id).or_default();
         let Some(record) = decoder.decode(bytes) else {
-            let (stream, numbers) = abi::numbers_of(bytes).unwrap_or((Stream::Collector, 1));
-            malformed.add(stream, numbers);
+            match abi::numbers_of(bytes) {
+                Some((stream, numbers)) => malformed.add(stream, numbers),
+                None => *unreadable += 1,
+            }
             return;
         };
         if batcher.push(&record, clock::boottime_ns()).is_err() {
@@ -139,6 +151,22 @@ impl Intake {
     /// What was taken, between two drains.
     pub fn state(&self) -> std::cell::RefMut<'_, State> {
         self.0.borrow_mut()
+    }
+}
+
+impl State {
+    /// What is taken from now on comes from this load. Nothing of another may wait for its batch.
+    pub fn set_load(&mut self, load_id: u64) {
+        self.batcher.set_load(load_id);
+        self.load_id = load_id;
+    }
+
+    /// Numbers of a load's samples that were no record; on the collector's own stream, whose load
+    /// is this run, the samples of which nothing can be read.
+    pub fn malformed(&self, load_id: u64) -> Counts {
+        let mut counts = self.malformed.get(&load_id).copied().unwrap_or_default();
+        counts.add(Stream::Collector, self.unreadable);
+        counts
     }
 }
 
@@ -184,15 +212,23 @@ mod tests {
         ] {
             intake.sample(&bytes);
         }
+        intake.state().set_load(4);
+        intake.sample(&sample(Kind::Open as u16, b"short"));
+        intake.sample(b"no header");
         let state = intake.state();
-        let counts: Vec<_> = state.malformed.iter().collect();
+        let counts = |load_id| state.malformed(load_id).iter().collect::<Vec<_>>();
         assert_eq!(
-            counts,
+            counts(4),
+            [(Stream::File, 1), (Stream::Collector, 3)],
+            "of this load, and of the run"
+        );
+        assert_eq!(
+            counts(3),
             [
                 (Stream::Sequence, 7),
                 (Stream::File, 2),
                 (Stream::Security, 1),
-                (Stream::Collector, 2)
+                (Stream::Collector, 3)
             ]
         );
         assert_eq!((state.events, state.syscalls), (0, 0));

@@ -12,6 +12,7 @@ mod host;
 mod intake;
 mod libbpf_log;
 mod line;
+mod mounts;
 mod outbox;
 mod path;
 mod pins;

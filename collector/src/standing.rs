@@ -260,7 +260,12 @@ fn survey(
         }
         let attached = if own { active.hooks } else { 0 };
         match Programs::pinned(&left.folder, left.load_id, attached, &mut found.missing) {
-            Ok(load) if own => programs = Some(load),
+            Ok(mut load) if own => {
+                if let Err(error) = load.check_whole(pins.meta()) {
+                    found.missing.push(format!("{error:#}"));
+                }
+                programs = Some(load);
+            }
             Ok(load) => found.earlier.push(load),
             Err(error) => {
                 if own {
@@ -271,6 +276,12 @@ fn survey(
                 hopeless.push(left.folder);
             }
         }
+    }
+    if pins.meta_is_fresh() && (!found.earlier.is_empty() || !hopeless.is_empty()) {
+        found.missing.push(
+            "the pin meta, which names the load that records, is gone or was another map"
+                .to_owned(),
+        );
     }
     if !active_is_there {
         found.missing.push(format!(

@@ -20,7 +20,7 @@ pub type Reasons = BTreeMap<(Stream, Reason), u64>;
 pub struct Own<'a> {
     /// What it lost of this load.
     pub lost: Option<&'a Reasons>,
-    /// Samples that were no record.
+    /// Samples of this load that were no record.
     pub malformed: Counts,
     /// Records of its own stream.
     pub said: u64,

@@ -5,11 +5,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
-use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use ravn_tests::harness::Sandbox;
+use ravn_tests::harness::every_act::{self, Group};
 use ravn_tests::harness::skip::{Need, can_run};
 
 /// A sandbox with a collector; None where it cannot run.
@@ -22,135 +21,41 @@ fn sandbox(name: &str) -> Result<Option<Sandbox>> {
     Ok(Some(sandbox))
 }
 
-/// Runs an act and holds what arrived against what was done: one record of that kind by that
-/// process, in the sandbox's cgroup, with those fields.
-fn check(sandbox: &Sandbox, args: &[&str]) {
-    let truth = sandbox.trigger(args).unwrap();
-    let records = sandbox.records_of(truth.tgid).unwrap();
-    let mut own: Vec<_> = records
-        .iter()
-        .filter(|seen| seen.kind == truth.kind)
-        .collect();
-    if truth.kind == "exec" {
-        // Of a program that replaces itself, the second exec is the act.
-        own.retain(|seen| {
-            !seen.fields["argv"]
-                .as_str()
-                .unwrap()
-                .contains("trigger exec")
-        });
-    }
-    assert_eq!(
-        own.len(),
-        1,
-        "{args:?}: {} records of kind {}, in all {records:#?}",
-        own.len(),
-        truth.kind
-    );
-    let differences = own[0].differences(&truth.fields);
-    assert!(
-        differences.is_empty(),
-        "{args:?}: {differences:#?} in {:#?}",
-        own[0]
-    );
-    assert_eq!(own[0].pid, truth.pid, "{args:?}");
-    assert_eq!(
-        own[0].cgroup_id,
-        sandbox.cgroup().unwrap().id().unwrap(),
-        "{args:?}"
-    );
+/// Runs an act and holds what arrived against what was done.
+fn check(sandbox: &Sandbox, args: &[&str]) -> Result<()> {
+    let truth = sandbox.trigger(args)?;
+    let records = sandbox.records_of(truth.tgid)?;
+    truth.check(&records, sandbox.cgroup()?.id()?)
 }
 
-/// A file of the sandbox that exists.
-fn file(sandbox: &Sandbox, name: &str) -> String {
-    let path = sandbox.folder().join(name);
-    fs::write(&path, "x").unwrap();
-    path.to_string_lossy().into_owned()
+/// Runs a group of acts on a quiet line.
+fn run(name: &str, group: Group) {
+    if !can_run(&format!("kernel_events::{name}"), Need::Kernel).unwrap() {
+        return;
+    }
+    let mut sandbox = Sandbox::new().unwrap();
+    every_act::prepare(&sandbox, "").unwrap();
+    sandbox.start_collector().unwrap();
+    group(&sandbox, &mut |args| {
+        check(&sandbox, args).with_context(|| format!("{args:?}"))
+    })
+    .unwrap_or_else(|error| panic!("{error:#}"));
 }
 
 #[test]
 fn process_life() {
-    let Some(sandbox) = sandbox("kernel_events::process_life").unwrap() else {
-        return;
-    };
-    check(&sandbox, &["exec", "/bin/true", "one", "two words", ""]);
-    check(&sandbox, &["fork"]);
-    check(&sandbox, &["thread"]);
-    check(&sandbox, &["exit", "7"]);
-    check(&sandbox, &["killed", "9"]);
-    check(&sandbox, &["memfd-exec"]);
-
-    let script = file(&sandbox, "script");
-    fs::write(&script, "#!/bin/sh\ntrue\n").unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
-    check(&sandbox, &["exec-script", &script]);
-
-    fs::set_permissions(sandbox.folder(), fs::Permissions::from_mode(0o755)).unwrap();
-    let program = file(&sandbox, "setuid");
-    fs::copy("/bin/true", &program).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).unwrap();
-    check(&sandbox, &["exec-setuid", &program]);
+    run("process_life", every_act::process_life);
 }
 
 #[test]
 fn files() {
-    let Some(sandbox) = sandbox("kernel_events::files").unwrap() else {
-        return;
-    };
-    let new = sandbox.folder().join("new").to_string_lossy().into_owned();
-    check(&sandbox, &["open-create", &new]);
-    check(&sandbox, &["open-write", &file(&sandbox, "old")]);
-    check(&sandbox, &["unlink", &file(&sandbox, "gone")]);
-    check(&sandbox, &["unlink-relative", &file(&sandbox, "gone too")]);
-    let other = format!("{new}-name");
-    check(&sandbox, &["rename", &new, &other]);
-    check(&sandbox, &["chmod", &other]);
-    check(&sandbox, &["fchmod", &other]);
-    check(&sandbox, &["link", &other, &format!("{new}-second")]);
-    check(
-        &sandbox,
-        &["link-descriptor", &other, &format!("{new}-third")],
-    );
-    check(
-        &sandbox,
-        &["symlink", "nowhere/at all", &format!("{new}-link")],
-    );
-    check(&sandbox, &["mknod", &format!("{new}-fifo")]);
-    check(&sandbox, &["chown", &other]);
-    check(&sandbox, &["fchown", &other]);
-    check(&sandbox, &["truncate", &other]);
-    check(&sandbox, &["ftruncate", &other]);
-    check(&sandbox, &["setxattr", &other]);
-    check(&sandbox, &["fremovexattr", &other]);
+    run("files", every_act::files);
 }
 
-/// Reads of the files that the configuration names, by inode or by last name, and of no others.
+/// Reads of the files that the configuration names, by inode or by last name.
 #[test]
 fn sensitive_files_that_are_read() {
-    let name = "kernel_events::sensitive_files_that_are_read";
-    if !can_run(name, Need::Kernel).unwrap() {
-        return;
-    }
-    let mut sandbox = Sandbox::new().unwrap();
-    let (secret, open) = (file(&sandbox, "secret"), file(&sandbox, "open"));
-    let by_name = file(&sandbox, "id_ravn");
-    let drop_in = sandbox.folder().join("collector.toml.d");
-    fs::create_dir(&drop_in).unwrap();
-    fs::write(
-        drop_in.join("read.toml"),
-        format!("[filter]\nread_files = [\"{secret}\"]\nread_names = [\"id_ravn\"]\n"),
-    )
-    .unwrap();
-    sandbox.start_collector().unwrap();
-    let reads_of = |path: &str| {
-        let truth = sandbox.trigger(&["read", path]).unwrap();
-        let records = sandbox.records_of(truth.tgid).unwrap();
-        records.iter().filter(|seen| seen.kind == "read").count()
-    };
-    check(&sandbox, &["read", &secret]);
-    check(&sandbox, &["read", &by_name]);
-    assert_eq!(reads_of(&open), 0);
-    check(&sandbox, &["open-write", &secret]);
+    run("sensitive_files_that_are_read", every_act::sensitive_files);
 }
 
 /// Names of the length that fills buffers, and of bytes that break what is naive about text.
@@ -166,156 +71,69 @@ fn hostile_names() {
     check(
         &sandbox,
         &["open-create", &deep.join("a").to_string_lossy()],
-    );
+    )
+    .unwrap();
     let spaces = sandbox
         .folder()
         .join("a b  c'\"d")
         .to_string_lossy()
         .into_owned();
-    check(&sandbox, &["open-create", &spaces]);
-    check(&sandbox, &["unlink", &spaces]);
+    check(&sandbox, &["open-create", &spaces]).unwrap();
+    check(&sandbox, &["unlink", &spaces]).unwrap();
 }
 
 #[test]
 fn sockets() {
-    let Some(sandbox) = sandbox("kernel_events::sockets").unwrap() else {
-        return;
-    };
-    let v4 = TcpListener::bind("127.0.0.1:0").unwrap();
-    check(
-        &sandbox,
-        &["connect", &v4.local_addr().unwrap().port().to_string()],
-    );
-    if let Ok(v6) = TcpListener::bind("[::1]:0") {
-        check(
-            &sandbox,
-            &["connect6", &v6.local_addr().unwrap().port().to_string()],
-        );
-    }
-    check(
-        &sandbox,
-        &[
-            "connect-mapped",
-            &v4.local_addr().unwrap().port().to_string(),
-        ],
-    );
-    check(&sandbox, &["connect-refused"]);
-    check(&sandbox, &["connect-udp"]);
-    check(&sandbox, &["accept"]);
-    check(&sandbox, &["bind"]);
-    check(&sandbox, &["listen"]);
-    check(&sandbox, &["dup-socket"]);
-    check(&sandbox, &["reverse-shell"]);
+    run("sockets", every_act::sockets);
 }
 
 #[test]
 fn what_is_sent() {
-    let Some(sandbox) = sandbox("kernel_events::what_is_sent").unwrap() else {
-        return;
-    };
-    check(&sandbox, &["send"]);
-    for way in ["sendto", "send", "write", "sendmsg", "sendmmsg"] {
-        check(&sandbox, &["dns", way]);
-    }
-    check(&sandbox, &["packet-socket"]);
-    check(&sandbox, &["raw-socket"]);
+    run("what_is_sent", every_act::what_is_sent);
 }
 
-/// The end of a connection comes in an interrupt: it must be told of who made it, with the bytes
-/// that went each way.
 #[test]
 fn a_connection_ends() {
-    let Some(sandbox) = sandbox("kernel_events::a_connection_ends").unwrap() else {
-        return;
-    };
-    let far = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = far.local_addr().unwrap().port().to_string();
-    let answering = std::thread::spawn(move || {
-        use std::io::{Read, Write};
-        let (mut stream, _) = far.accept().unwrap();
-        let mut heard = Vec::new();
-        stream.read_to_end(&mut heard).unwrap();
-        stream.write_all(b"answer").unwrap();
-    });
-    check(&sandbox, &["close", &port]);
-    answering.join().unwrap();
+    run("a_connection_ends", every_act::a_connection_ends);
 }
 
 #[test]
 fn credentials_and_the_kernel() {
-    let Some(sandbox) = sandbox("kernel_events::credentials_and_the_kernel").unwrap() else {
-        return;
-    };
-    check(&sandbox, &["setuid"]);
-    check(&sandbox, &["setgid"]);
-    check(&sandbox, &["setgroups"]);
-    check(&sandbox, &["capset"]);
-    check(&sandbox, &["memfd"]);
-    let target = sandbox.folder().join("mount");
-    fs::create_dir(&target).unwrap();
-    fs::set_permissions(&target, fs::Permissions::from_mode(0o755)).unwrap();
-    check(&sandbox, &["mount", &target.to_string_lossy()]);
-    check(&sandbox, &["module"]);
-    check(&sandbox, &["bpf"]);
+    run(
+        "credentials_and_the_kernel",
+        every_act::credentials_and_the_kernel,
+    );
 }
 
 #[test]
 fn one_process_upon_another() {
-    let Some(sandbox) = sandbox("kernel_events::one_process_upon_another").unwrap() else {
-        return;
-    };
-    check(&sandbox, &["ptrace-attach"]);
-    check(&sandbox, &["ptrace-traceme"]);
-    check(&sandbox, &["vm-write"]);
-    check(&sandbox, &["vm-read"]);
-    check(&sandbox, &["kill"]);
-    let sensor = sandbox.collector.as_ref().unwrap().pid().to_string();
-    check(&sandbox, &["signal", &sensor]);
+    run(
+        "one_process_upon_another",
+        every_act::one_process_upon_another,
+    );
 }
 
 #[test]
 fn namespaces() {
-    let Some(sandbox) = sandbox("kernel_events::namespaces").unwrap() else {
-        return;
-    };
-    check(&sandbox, &["unshare"]);
-    check(&sandbox, &["unshare-creds"]);
-    check(&sandbox, &["clone"]);
-    check(&sandbox, &["setns"]);
-    check(&sandbox, &["setns-process"]);
-    check(&sandbox, &["pivot-root", "/no mount"]);
+    run("namespaces", every_act::namespaces);
 }
 
 #[test]
 fn memory_and_doors() {
-    let Some(sandbox) = sandbox("kernel_events::memory_and_doors").unwrap() else {
-        return;
-    };
-    check(&sandbox, &["map-wx"]);
-    check(&sandbox, &["write-then-execute"]);
-    check(&sandbox, &["patched-file", &file(&sandbox, "text")]);
-    check(&sandbox, &["keyctl"]);
-    check(&sandbox, &["kexec", &file(&sandbox, "kernel")]);
-    check(&sandbox, &["perf-event"]);
-    check(&sandbox, &["userfaultfd"]);
-    if cfg!(target_arch = "x86_64") {
-        check(&sandbox, &["compat"]);
-    }
+    run("memory_and_doors", every_act::memory_and_doors);
+}
+
+#[test]
+fn other_tables() {
+    run("other_tables", every_act::other_tables);
 }
 
 #[test]
 fn what_io_uring_carries_past_the_syscalls() {
-    let name = "kernel_events::what_io_uring_carries_past_the_syscalls";
-    let Some(sandbox) = sandbox(name).unwrap() else {
-        return;
-    };
-    check(&sandbox, &["io-uring"]);
-    let path = sandbox.folder().join("by ring");
-    check(&sandbox, &["ring-openat", &path.to_string_lossy()]);
-    check(&sandbox, &["ring-unlinkat", &path.to_string_lossy()]);
-    let far = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = far.local_addr().unwrap().port().to_string();
-    check(&sandbox, &["ring-connect", &port]);
+    run(
+        "what_io_uring_carries_past_the_syscalls",
+        every_act::past_the_syscalls,
+    );
 }
 
 /// Two sensors, two cgroups: neither reports the other's acts.
@@ -327,7 +145,7 @@ fn a_narrowed_collector_sees_its_cgroup_alone() {
     };
     let there = Sandbox::new().unwrap();
     let away = there.trigger(&["bind"]).unwrap();
-    check(&here, &["bind"]);
+    check(&here, &["bind"]).unwrap();
     assert!(
         here.records()
             .unwrap()

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ravn_tests::harness::events::Seen;
-use ravn_tests::harness::pins::{overwrite, possible_cpus, value_size};
+use ravn_tests::harness::pins::{
+    first_word, overwrite, possible_cpus, replace, replace_by_array, value_size,
+};
 use ravn_tests::harness::skip::{Need, can_run};
 use ravn_tests::harness::{Sandbox, sandbox::PATIENCE, wait_until};
 
@@ -108,8 +110,8 @@ fn a_sensor_that_was_silenced_through_its_own_state_proves_no_life() {
         let size = value_size(&states).unwrap();
         overwrite(&states, size.next_multiple_of(8) * cpus, |bytes| {
             for state in bytes.chunks_mut(size.next_multiple_of(8)) {
-                // `busy`, behind seven words and `pos`.
-                state[60] = 1;
+                // `busy`, behind eight words and `pos`.
+                state[68] = 1;
             }
         })
         .unwrap();
@@ -128,6 +130,80 @@ fn pins_that_were_removed_are_noticed_and_made_anew() {
     tamper(&sandbox, "pin", |load| {
         fs::remove_dir_all(load.parent().unwrap()).unwrap();
     });
+}
+
+/// The pin of `meta` is what the next collector goes by.
+#[test]
+fn a_pin_that_was_replaced_is_put_back() {
+    let name = "kernel_tampering::a_pin_that_was_replaced_is_put_back";
+    let Some(sandbox) = collected(name) else {
+        return;
+    };
+    tamper(&sandbox, "pin", |load| {
+        replace_by_array(&load.parent().unwrap().join("meta"), 48, true).unwrap();
+    });
+    let load = sandbox.pins.load().unwrap();
+    let active = first_word(&load.parent().unwrap().join("meta"), 48).unwrap();
+    let folder = load.file_name().unwrap().to_str().unwrap();
+    assert!(folder.starts_with(&format!("{active:016x}_")), "{folder}");
+    tamper(&sandbox, "pin", |load| {
+        replace(&load.join("flush_cpu"), &load.join("exclude_caller")).unwrap();
+    });
+}
+
+/// What was swapped is of the right type, and opens; but the programs use another.
+#[test]
+fn pins_that_were_swapped_while_no_collector_looked_are_noticed_at_start() {
+    let name = "kernel_tampering::pins_that_were_swapped_while_no_collector_looked";
+    let Some(mut sandbox) = collected(name) else {
+        return;
+    };
+    type Act = fn(&Path);
+    let acts: [(&str, Act); 7] = [
+        ("settings", |load| {
+            replace_by_array(&load.join("settings"), 16, true).unwrap();
+        }),
+        ("meta", |load| {
+            // It names the same load.
+            let meta = load.parent().unwrap().join("meta");
+            let mut bytes = [0; 48];
+            overwrite(&meta, 48, |value| bytes.copy_from_slice(value)).unwrap();
+            replace_by_array(&meta, 48, true).unwrap();
+            overwrite(&meta, 48, |value| value.copy_from_slice(&bytes)).unwrap();
+        }),
+        ("meta", |load| {
+            replace_by_array(&load.parent().unwrap().join("meta"), 48, false).unwrap();
+        }),
+        ("meta", |load| {
+            fs::remove_file(load.parent().unwrap().join("meta")).unwrap();
+        }),
+        ("handle__sched_process_fork", |load| {
+            let exit = load.join("handle__sched_process_exit");
+            replace(&load.join("handle__sched_process_fork"), &exit).unwrap();
+        }),
+        ("flush_cpu", |load| {
+            replace(&load.join("flush_cpu"), &load.join("exclude_caller")).unwrap();
+        }),
+        ("exclude_caller", |load| {
+            replace(&load.join("exclude_caller"), &load.join("flush_cpu")).unwrap();
+        }),
+    ];
+    for (part, act) in acts {
+        sandbox.collector.as_mut().unwrap().kill().unwrap();
+        let (before, load) = (tamperings(&sandbox).len(), sandbox.pins.load().unwrap());
+        act(&load);
+        sandbox.start_collector().unwrap();
+        let found = wait_until(NOTICED, "a record of tampering", || {
+            Ok(tamperings(&sandbox).get(before).cloned())
+        })
+        .unwrap_or_else(|error| panic!("{part}: {error:#}\n{}", log(&sandbox)));
+        let detail = found.fields["detail"].as_str().unwrap();
+        assert!(detail.contains(part), "{part}: {detail}");
+        assert_ne!(sandbox.pins.load().unwrap(), load, "{part}");
+        let truth = sandbox.trigger(&["fork"]).unwrap();
+        let seen = sandbox.records_of(truth.tgid).unwrap();
+        assert!(seen.iter().any(|seen| seen.kind == "fork"), "{seen:#?}");
+    }
 }
 
 /// With its pin goes a link that no collector holds: the program is detached.

@@ -4,11 +4,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
+use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Output, Stdio};
 
 use anyhow::Result;
 use ravn_tests::harness::events::Seen;
+use ravn_tests::harness::programs::program;
+use ravn_tests::harness::sandbox::truth;
 use ravn_tests::harness::skip::{Need, can_run};
 use ravn_tests::harness::{Sandbox, sandbox::PATIENCE, wait_until};
 use serde_json::json;
@@ -92,6 +95,49 @@ fn a_process_older_than_the_sensor_is_told() {
     let seen = found(&sandbox, "process", |seen| seen.tgid == tgid).unwrap();
     assert_eq!(seen.fields["flags"], json!(1), "{seen:#?}");
     assert_eq!(seen.fields["path"], json!(gone.to_str().unwrap()));
+}
+
+/// What a process was before its credentials change is known, though nobody saw it begin.
+#[test]
+fn the_credentials_of_a_process_older_than_the_sensor_are_known() {
+    let name = "snapshot::the_credentials_of_a_process_older_than_the_sensor_are_known";
+    if !can_run(name, Need::Kernel).unwrap() {
+        return;
+    }
+    let mut sandbox = Sandbox::new().unwrap();
+    let older: Vec<_> = [&["setuid"][..], &["exec", "/bin/true"]]
+        .into_iter()
+        .map(|act| {
+            let fifo = sandbox.fifo(act[0]).unwrap();
+            let mut command = sandbox.command(program("trigger").unwrap()).unwrap();
+            command.arg("late").arg(&fifo).args(act);
+            let child = command.stdout(Stdio::piped()).spawn().unwrap();
+            (act, fifo, Older(child))
+        })
+        .collect();
+    sandbox.start_collector().unwrap();
+    for (act, fifo, mut older) in older {
+        let tgid = older.0.id();
+        found(&sandbox, "process", |seen| seen.tgid == tgid).unwrap();
+        drop(fs::File::options().write(true).open(fifo).unwrap());
+        let mut stdout = Vec::new();
+        older
+            .0
+            .stdout
+            .take()
+            .unwrap()
+            .read_to_end(&mut stdout)
+            .unwrap();
+        let output = Output {
+            status: older.0.wait().unwrap(),
+            stdout,
+            stderr: Vec::new(),
+        };
+        let told = truth(act, &output).unwrap();
+        let records = sandbox.records_of(tgid).unwrap();
+        told.check(&records, sandbox.cgroup().unwrap().id().unwrap())
+            .unwrap_or_else(|error| panic!("{act:?}: {error:#}"));
+    }
 }
 
 #[test]

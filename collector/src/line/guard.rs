@@ -126,7 +126,7 @@ impl Line {
         let now_ns = clock::boottime_ns();
         self.cut(true, now_ns)?;
         let current = self.parts.standing.programs.load_id;
-        self.parts.intake.state().batcher.set_load(load.load_id);
+        self.parts.intake.state().set_load(load.load_id);
         let sink = self.parts.intake.clone();
         let rings = load.rings(move |bytes| sink.sample(bytes))?;
         let mut more = true;
@@ -141,12 +141,12 @@ impl Line {
         let losses = self.parts.outbox.losses();
         let of_load = losses.get(&load.load_id);
         let counters = load.counters()?;
-        let lost = sweep::lost(load.load_id, &counters, self.own(of_load));
+        let lost = sweep::lost(load.load_id, &counters, self.own(load.load_id, of_load));
         self.push_empty(lost.clone())?;
         if let Some(of_load) = of_load {
             self.told_earlier.insert(load.load_id, of_load.clone());
         }
-        self.parts.intake.state().batcher.set_load(current);
+        self.parts.intake.state().set_load(current);
         self.parts.standing.retire(load)?;
         Ok(lost)
     }

@@ -211,7 +211,7 @@ impl Line {
     fn note_losses(&mut self, now_ns: u64) -> Result<()> {
         let losses = self.parts.outbox.losses();
         let load_id = self.parts.standing.programs.load_id;
-        let own = self.own(losses.get(&load_id));
+        let own = self.own(load_id, losses.get(&load_id));
         if let Some(changed) = self.sweep.changes(load_id, own) {
             if self.lost.is_none() {
                 self.lost_since_ns = now_ns;
@@ -235,11 +235,11 @@ impl Line {
         Ok(())
     }
 
-    fn own<'l>(&self, lost: Option<&'l sweep::Reasons>) -> Own<'l> {
+    fn own<'l>(&self, load_id: u64, lost: Option<&'l sweep::Reasons>) -> Own<'l> {
         let state = self.parts.intake.state();
         Own {
             lost,
-            malformed: state.malformed,
+            malformed: state.malformed(load_id),
             said: state.said,
         }
     }

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use libbpf_rs::{MapCore, MapHandle, MapType};
 
-use crate::programs::ABI;
+use crate::programs::{ABI, map_id};
 
 pub use lock::Held;
 pub use meta::Meta;
@@ -30,6 +30,7 @@ pub struct Pins {
     place: PathBuf,
     lock: File,
     meta: MapHandle,
+    fresh: bool,
 }
 
 /// A load in the folder.
@@ -52,9 +53,13 @@ impl Pins {
         bpffs::prepare(place)?;
         let lock = lock::lock(place)?;
         let path = place.join(META);
-        let found = MapHandle::from_pinned_path(&path)
-            .ok()
-            .filter(|map| map.map_type() == MapType::Array && map.value_size() == meta::BYTES);
+        // A load reuses it by this name, type and size.
+        let found = MapHandle::from_pinned_path(&path).ok().filter(|map| {
+            map.name() == META
+                && map.map_type() == MapType::Array
+                && map.value_size() == meta::BYTES
+        });
+        let fresh = found.is_none();
         let meta = match found {
             Some(map) => map,
             None => {
@@ -69,7 +74,13 @@ impl Pins {
             place: place.to_path_buf(),
             lock,
             meta,
+            fresh,
         })
+    }
+
+    /// Whether the map `meta` was not there, or was none, and is a new one.
+    pub const fn meta_is_fresh(&self) -> bool {
+        self.fresh
     }
 
     /// The map that all loads of this instance share.
@@ -142,7 +153,7 @@ impl Pins {
         Ok(())
     }
 
-    /// Puts back the folder and the pin of `meta` where they were removed.
+    /// Puts back the folder and the pin of `meta` where they were removed or replaced.
     ///
     /// # Errors
     /// When the file system refuses.
@@ -152,7 +163,10 @@ impl Pins {
             self.lock = lock::lock(&self.place)?;
         }
         let path = self.place.join(META);
-        if !path.exists() {
+        let own = map_id(&self.meta)?;
+        let pinned = MapHandle::from_pinned_path(&path).and_then(|map| map.info());
+        if pinned.map_or(true, |pinned| pinned.info.id != own) {
+            remove_file(&path)?;
             self.meta
                 .pin(&path)
                 .with_context(|| format!("cannot pin {}", path.display()))?;

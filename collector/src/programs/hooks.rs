@@ -1,6 +1,6 @@
 //! The programs of hooks: attached, held by their links, asked whether they still are.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -94,6 +94,11 @@ impl Hook {
             );
         }
         Ok(())
+    }
+
+    /// The attached program; None where it may not be opened.
+    pub fn program(&self) -> Option<BorrowedFd<'_>> {
+        self.program.as_ref().map(OwnedFd::as_fd)
     }
 
     /// Times that the kernel did not run the program because it ran on that CPU already.

@@ -33,19 +33,41 @@ pub fn run(program: BorrowedFd<'_>, cpu: Option<u32>) -> io::Result<u32> {
     }
 }
 
+/// Most maps of one program that are asked for; ours have fewer.
+const MOST_MAPS: usize = 64;
+
 /// How often the kernel did not run a program because it ran on that CPU already.
 ///
 /// # Errors
 /// When the kernel does not tell.
 pub fn recursion_misses(program: BorrowedFd<'_>) -> io::Result<u64> {
-    let mut info = bpf_prog_info::default();
+    Ok(info(program, &mut [])?.recursion_misses)
+}
+
+/// Id of a program, and of the maps that it uses.
+///
+/// # Errors
+/// When the kernel does not tell.
+pub fn program_and_maps(program: BorrowedFd<'_>) -> io::Result<(u32, Vec<u32>)> {
+    let mut maps = [0; MOST_MAPS];
+    let info = info(program, &mut maps)?;
+    let used = maps.into_iter().take(info.nr_map_ids as usize).collect();
+    Ok((info.id, used))
+}
+
+fn info(program: BorrowedFd<'_>, maps: &mut [u32]) -> io::Result<bpf_prog_info> {
+    let mut info = bpf_prog_info {
+        nr_map_ids: u32::try_from(maps.len()).unwrap_or(0),
+        map_ids: maps.as_mut_ptr() as u64,
+        ..Default::default()
+    };
     let mut bytes = size_of::<bpf_prog_info>() as u32;
-    // SAFETY: the kernel writes at most `bytes` bytes, and the structure asks for no array.
+    // SAFETY: the kernel writes at most `bytes` bytes, and at most as many ids as `maps` takes.
     let asked = unsafe {
         bpf_obj_get_info_by_fd(program.as_raw_fd(), (&raw mut info).cast(), &raw mut bytes)
     };
     match asked {
-        0 => Ok(info.recursion_misses),
+        0 => Ok(info),
         error => Err(io::Error::from_raw_os_error(-error)),
     }
 }

@@ -86,7 +86,27 @@ impl Maps {
     /// # Errors
     /// When the file system refuses.
     pub fn pin(&mut self, folder: &Path) -> Result<()> {
-        let all = [
+        for (name, map) in self.all_mut() {
+            let path = folder.join(name);
+            map.pin(&path)
+                .with_context(|| format!("cannot pin {}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// The id of each, by its name.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn ids(&mut self) -> Result<Vec<(&'static str, u32)>> {
+        self.all_mut()
+            .into_iter()
+            .map(|(name, map)| Ok((name, id(map)?)))
+            .collect()
+    }
+
+    const fn all_mut(&mut self) -> [(&'static str, &mut MapHandle); 15] {
+        [
             ("syscall_events", &mut self.syscall_events),
             ("security_events", &mut self.security_events),
             ("network_events", &mut self.network_events),
@@ -102,13 +122,7 @@ impl Maps {
             ("sensitive_files", &mut self.sensitive_files),
             ("sensitive_names", &mut self.sensitive_names),
             ("cuts", &mut self.cuts),
-        ];
-        for (name, map) in all {
-            let path = folder.join(name);
-            map.pin(&path)
-                .with_context(|| format!("cannot pin {}", path.display()))?;
-        }
-        Ok(())
+        ]
     }
 
     /// What the budget cut since the load, the most first.
@@ -262,6 +276,15 @@ impl Settings {
         bytes[12..].copy_from_slice(&self.prover.to_ne_bytes());
         bytes
     }
+}
+
+/// The id of a map.
+///
+/// # Errors
+/// When the kernel does not tell.
+pub fn id(map: &MapHandle) -> Result<u32> {
+    let info = map.info().context("cannot ask for a map's id")?;
+    Ok(info.info.id)
 }
 
 /// The one key of an array of one element.

@@ -7,19 +7,20 @@ mod kernel;
 mod maps;
 mod object;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use libbpf_rs::{MapCore, MapFlags, Program, RingBuffer, RingBufferBuilder};
+use libbpf_rs::{MapCore, MapFlags, MapHandle, Program, RingBuffer, RingBufferBuilder};
 use ravn_shared::kind::Reason;
 
 use crate::coverage::Fates;
 
 pub use counters::Counters;
 pub use hooks::{HOOKS, Hook};
-pub use maps::{Cut, Maps, Settings, ZERO};
+pub use maps::{Cut, Maps, Settings, ZERO, id as map_id};
 pub use object::{ABI, DIGEST, load};
 
 /// Programs that the collector runs itself, pinned like the hooks' links.
@@ -87,6 +88,57 @@ impl Programs {
             flush_cpu: pinned_program(folder, FLUSH_CPU)?,
             exclude_caller: pinned_program(folder, EXCLUDE_CALLER)?,
         })
+    }
+
+    /// Looks whether these are the programs and maps of one load: each pin could be opened, but
+    /// may have been swapped for another of its type. Ids alone tell: each program is another,
+    /// and each map, `meta` too, is used by one of them; what the programs of another load use
+    /// are other maps.
+    ///
+    /// # Errors
+    /// The first pin that does not belong to the others.
+    pub fn check_whole(&mut self, meta: &MapHandle) -> Result<()> {
+        let maps = self.maps.ids()?;
+        let mut all = vec![
+            (FLUSH_CPU, "cpu_states", self.flush_cpu.as_fd()),
+            (EXCLUDE_CALLER, "excluded", self.exclude_caller.as_fd()),
+        ];
+        all.extend(
+            self.iterate
+                .iter()
+                .map(|it| (ITERATE, "settings", it.as_fd())),
+        );
+        for hook in &self.hooks {
+            // Without the right to open programs by their ids nothing is known of most maps.
+            let Some(program) = hook.program() else {
+                return Ok(());
+            };
+            all.push((hook.name(), "cpu_states", program));
+        }
+        let all = all
+            .into_iter()
+            .map(|(name, must, program)| Ok((name, must, kernel::program_and_maps(program)?)))
+            .collect::<Result<Vec<_>>>()
+            .context("cannot ask for the maps of a program")?;
+        let used: BTreeSet<u32> = all.iter().flat_map(|one| one.2.1.iter().copied()).collect();
+        for (name, id) in maps.iter().copied().chain([("meta", maps::id(meta)?)]) {
+            if !used.contains(&id) {
+                bail!("what is pinned as {name} is another map than the programs use");
+            }
+        }
+        let mut programs = BTreeMap::new();
+        for (name, must, (id, used)) in all {
+            let belongs = maps
+                .iter()
+                .any(|(map, id)| *map == must && used.contains(id));
+            if !belongs {
+                bail!("what is pinned as {name} is another program");
+            }
+            if let Some(other) = programs.insert(id, name) {
+                bail!("what is pinned as {other} and as {name} is one program");
+            }
+        }
+        Ok(())
     }
 
     /// Bit n is set if the hook with that number is attached.

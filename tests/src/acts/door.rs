@@ -164,32 +164,3 @@ pub fn userfaultfd() -> Result<Done> {
         json!({"flags": USER_MODE_ONLY, "ret": ret}),
     ))
 }
-
-/// Three 32-bit calls, by `int 0x80`, of which the first is told.
-///
-/// # Errors
-/// On another machine than x86-64.
-pub fn compat() -> Result<Done> {
-    #[cfg(target_arch = "x86_64")]
-    {
-        const GETPID: u64 = 20;
-        for _ in 0..3 {
-            let mut result = GETPID;
-            // SAFETY: getpid of the 32-bit table takes no argument and changes rax alone; the
-            // entry does not keep r8 to r11.
-            unsafe {
-                std::arch::asm!(
-                    "int 0x80", inlateout("rax") result,
-                    out("r8") _, out("r9") _, out("r10") _, out("r11") _,
-                );
-            }
-            ensure!(
-                result == u64::from(std::process::id()),
-                "the kernel has no 32-bit calls: {result}"
-            );
-        }
-        Ok(Done::new("compat", json!({"syscall": GETPID})))
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    anyhow::bail!("32-bit calls are made by x86-64 alone here")
-}

@@ -3,8 +3,10 @@
 //! An act gives the kind of the record that it must make and the fields that it must have; the
 //! program prints them as one line of JSON.
 
+pub mod again;
 pub mod door;
 pub mod file;
+pub mod mix;
 pub mod namespace;
 pub mod network;
 pub mod other;
@@ -14,6 +16,7 @@ pub mod ring;
 pub mod security;
 pub mod syscalls;
 pub mod threads;
+pub mod ways;
 
 use std::sync::OnceLock;
 

@@ -130,9 +130,18 @@ pub fn vm(write: bool) -> Result<Done> {
         libc::SYS_process_vm_readv
     };
     let upon = |pid: libc::pid_t| {
+        // As wide as the kernel reads them: of a narrower one, what lies above it counts too.
         // SAFETY: both vectors describe arrays of this process, at addresses that the child has too.
         kernel_result(unsafe {
-            libc::syscall(call, pid, &raw const local, 1, &raw const remote, 1, 0)
+            libc::syscall(
+                call,
+                pid,
+                &raw const local,
+                1_usize,
+                &raw const remote,
+                1_usize,
+                0_usize,
+            )
         })
     };
     succeeded("process_vm", upon(std::process::id().cast_signed()))?;

@@ -117,6 +117,21 @@ pub fn killed(signal: &str) -> Result<Done> {
     })
 }
 
+/// Makes the cgroup `folder`, right below this process' own, and removes it.
+///
+/// # Errors
+/// When a call fails.
+pub fn cgroup(folder: &str) -> Result<Done> {
+    fs::create_dir(folder)?;
+    let id = fs::metadata(folder)?.ino();
+    fs::remove_dir(folder)?;
+    let path = fs::read_to_string("/proc/self/cgroup")?;
+    let own = path.lines().find_map(|line| line.strip_prefix("0::"));
+    let name = folder.rsplit('/').next().unwrap_or_default();
+    let path = format!("{}/{name}", own.context("no unified hierarchy")?);
+    Ok(Done::new("cgroup", json!({"id": id, "path": path})))
+}
+
 /// An image in memory: memfd_create, a copy of `/bin/true` in it, fexecve by a
 /// child.
 ///

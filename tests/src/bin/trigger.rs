@@ -5,15 +5,15 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use ravn_tests::acts::{
-    BEGAN, Done, door, file, namespace, network, other, process, race, ring, security, syscalls,
-    threads,
+    BEGAN, Done, again, door, file, mix, namespace, network, other, process, race, ring, security,
+    syscalls, threads, ways,
 };
 
 const USAGE: &str = "usage: trigger ACT [ARGUMENT…]
   exec PROGRAM [ARG…]   exec-script SCRIPT   exec-setuid PROGRAM   memfd-exec
-  fork   thread   exit CODE   killed SIGNAL
+  fork   thread   exit CODE   killed SIGNAL   cgroup FOLDER
   open-create PATH   open-write PATH   unlink PATH   unlink-relative PATH
-  open-as GIVEN REAL   open-descriptor PATH   read PATH   race-open FOLDER ROUNDS
+  open-by-handle PATH   open-as GIVEN REAL   open-descriptor PATH   read PATH   race-open FOLDER ROUNDS
   rename FROM TO   link FROM TO   link-descriptor FROM TO   symlink TARGET AT   mknod PATH
   chmod PATH   fchmod PATH   chown PATH   fchown PATH   truncate PATH   ftruncate PATH
   setxattr PATH   fremovexattr PATH
@@ -24,9 +24,12 @@ const USAGE: &str = "usage: trigger ACT [ARGUMENT…]
   kill   signal PID   memfd   mount FOLDER   module   bpf
   unshare   unshare-creds   clone   setns   setns-process   pivot-root FOLDER
   map-wx   write-then-execute   patched-file PATH   keyctl   kexec PATH   perf-event
-  userfaultfd   compat   io-uring   ring-openat PATH   ring-unlinkat PATH   ring-connect PORT
+  userfaultfd   io-uring   ring-openat PATH   ring-unlinkat PATH   ring-connect PORT
+  compat   socketcall   truncate64 PATH   ftruncate64 PATH   setuid32   setuid-x32
+  late FIFO ACT…   again send|map-wx|compat FIFO
   crowd COUNT   syscalls SEED CALLS THREADS   hopping-syscalls SEED CALLS THREADS
-  short-threads SEED CALLS THREADS   storm FOLDER COUNT PER_SECOND   fence";
+  short-threads SEED CALLS THREADS   storm FOLDER COUNT PER_SECOND
+  mix FOLDER ROUNDS   fence";
 
 fn act(args: &[String]) -> Result<Done> {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -38,6 +41,7 @@ fn act(args: &[String]) -> Result<Done> {
         ["thread"] => process::thread(),
         ["exit", code] => process::exit(code),
         ["killed", signal] => process::killed(signal),
+        ["cgroup", folder] => process::cgroup(folder),
         ["memfd-exec"] => process::memfd_exec(),
         ["open-create", path] => file::open_create(path),
         ["open-write", path] => file::open_write(path),
@@ -48,6 +52,7 @@ fn act(args: &[String]) -> Result<Done> {
         ["fchmod", path] => file::fchmod(path),
         ["open-as", given, real] => file::open_as(given, real),
         ["open-descriptor", path] => file::open_descriptor(path),
+        ["open-by-handle", path] => ways::open_by_handle(path),
         ["read", path] => file::read(path),
         ["link", from, to] => file::link(from, to),
         ["link-descriptor", from, to] => file::link_descriptor(from, to),
@@ -98,7 +103,17 @@ fn act(args: &[String]) -> Result<Done> {
         ["kexec", path] => door::kexec(path),
         ["perf-event"] => door::perf_event(),
         ["userfaultfd"] => door::userfaultfd(),
-        ["compat"] => door::compat(),
+        ["compat"] => ways::compat(),
+        ["socketcall"] => ways::socketcall(),
+        ["truncate64", path] => ways::truncate64(path),
+        ["ftruncate64", path] => ways::ftruncate64(path),
+        ["setuid32"] => ways::setuid32(),
+        ["setuid-x32"] => ways::setuid_x32(),
+        ["again", way, fifo] => again::again(way, fifo),
+        ["late", fifo, ..] => {
+            again::wait(fifo)?;
+            act(&args[2..])
+        }
         ["io-uring"] => ring::io_uring(),
         ["ring-openat", path] => ring::openat(path),
         ["ring-unlinkat", path] => ring::unlinkat(path),
@@ -111,6 +126,7 @@ fn act(args: &[String]) -> Result<Done> {
         ["hopping-syscalls", seed, calls, threads] => threads::hopping(seed, calls, threads),
         ["short-threads", seed, calls, threads] => threads::short(seed, calls, threads),
         ["storm", folder, count, rate] => syscalls::storm(folder, count, rate),
+        ["mix", folder, rounds] => mix::run(folder, rounds),
         ["crowd", count] => syscalls::crowd(count),
         ["fence"] => syscalls::fence(),
         _ => bail!("{USAGE}"),

@@ -32,7 +32,8 @@ pub struct Seen {
 }
 
 impl Seen {
-    fn of(record: &Record<'_>) -> Self {
+    /// Of a decoded record.
+    pub fn of(record: &Record<'_>) -> Self {
         let fields = show::fields(&record.event)
             .into_iter()
             .map(|(name, value)| {

@@ -4,6 +4,7 @@ pub mod bpf;
 pub mod cgroup;
 pub mod daemon;
 pub mod events;
+pub mod every_act;
 pub mod haul;
 pub mod notify;
 pub mod pins;
@@ -12,6 +13,7 @@ pub mod redis_server;
 pub mod sandbox;
 pub mod skip;
 pub mod tally;
+pub mod truth;
 pub mod wait;
 
 pub use sandbox::Sandbox;

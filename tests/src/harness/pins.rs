@@ -15,6 +15,8 @@ use super::programs::program;
 /// Commands of bpf(2), include/uapi/linux/bpf.h.
 const MAP_LOOKUP_ELEM: i64 = 1;
 const MAP_UPDATE_ELEM: i64 = 2;
+const MAP_CREATE: i64 = 0;
+const OBJ_PIN: i64 = 6;
 const OBJ_GET: i64 = 7;
 const PROG_GET_FD_BY_ID: i64 = 13;
 const RAW_TRACEPOINT_OPEN: i64 = 17;
@@ -107,13 +109,11 @@ impl Drop for Pins {
     }
 }
 
-/// `union bpf_attr` as far as it is needed: four words.
-type Attr = [u64; 4];
-
-fn bpf(command: i64, attr: &mut Attr) -> Result<i64> {
+/// The words are those of `union bpf_attr`, as far as they are needed.
+fn bpf(command: i64, attr: &mut [u64]) -> Result<i64> {
     // SAFETY: the kernel reads the attributes, whose pointers the callers keep alive.
     let done =
-        unsafe { libc::syscall(libc::SYS_bpf, command, attr.as_mut_ptr(), size_of::<Attr>()) };
+        unsafe { libc::syscall(libc::SYS_bpf, command, attr.as_mut_ptr(), size_of_val(attr)) };
     if done < 0 {
         return Err(std::io::Error::last_os_error()).with_context(|| format!("bpf({command})"));
     }
@@ -150,6 +150,56 @@ pub fn overwrite(path: &Path, bytes: usize, change: impl FnOnce(&mut [u8])) -> R
     change(&mut value);
     bpf(MAP_UPDATE_ELEM, &mut attr)?;
     Ok(())
+}
+
+/// Pins what is pinned at `from` at `to` instead of what is there.
+///
+/// # Errors
+/// When the file system refuses.
+pub fn replace(to: &Path, from: &Path) -> Result<()> {
+    pin_at(to, &open(from)?)
+}
+
+/// Pins a new array of one element of `bytes` zeros at `path` instead of the map that is there,
+/// by its name or without any.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn replace_by_array(path: &Path, bytes: u32, named: bool) -> Result<()> {
+    const ARRAY: u64 = 2;
+    let (key_bytes, entries) = (4_u64, 1_u64);
+    let mut attr = [0; 6];
+    attr[0] = ARRAY | key_bytes << 32;
+    attr[1] = u64::from(bytes) | entries << 32;
+    // The name, of at most 15 bytes, begins at byte 28.
+    let name = path.file_name().unwrap_or_default().as_bytes();
+    for (at, byte) in name.iter().take(15).enumerate().filter(|_| named) {
+        attr[(28 + at) / 8] |= u64::from(*byte) << (8 * ((28 + at) % 8));
+    }
+    let fd = bpf(MAP_CREATE, &mut attr)?;
+    // SAFETY: the descriptor is new and ours.
+    pin_at(path, &unsafe { OwnedFd::from_raw_fd(i32::try_from(fd)?) })
+}
+
+fn pin_at(path: &Path, what: &OwnedFd) -> Result<()> {
+    fs::remove_file(path)?;
+    let name = CString::new(path.as_os_str().as_bytes())?;
+    let fd = what.as_raw_fd().cast_unsigned().into();
+    bpf(OBJ_PIN, &mut [name.as_ptr() as u64, fd, 0, 0])
+        .with_context(|| format!("pin {}", path.display()))?;
+    Ok(())
+}
+
+/// The first word of the one element of the map at `path`.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn first_word(path: &Path, bytes: usize) -> Result<u64> {
+    let mut first = 0;
+    overwrite(path, bytes, |value| {
+        first = u64::from_ne_bytes(value[..8].try_into().unwrap_or_default());
+    })?;
+    Ok(first)
 }
 
 /// CPUs that this kernel may have; a map with an element for each has as many.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use ravn_shared::keys::Keys;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::cgroup::Cgroup;
 use super::daemon::Daemon;
@@ -19,24 +19,11 @@ use super::programs::{for_everyone, program};
 use super::redis_server::{RedisServer, password_file};
 use super::wait_until;
 
+pub use super::truth::{Truth, truth};
+
 /// How long a daemon may take to become ready, and an event to arrive: generous, because the
 /// machine may be busy; what must be fast is measured by its own test.
 pub const PATIENCE: Duration = Duration::from_secs(20);
-
-/// What one run of the trigger program did, in its own words.
-#[derive(Clone, Debug)]
-pub struct Truth {
-    /// Kind of the record that it must make.
-    pub kind: String,
-    /// Its process.
-    pub tgid: u32,
-    /// Its thread.
-    pub pid: u32,
-    /// CLOCK_BOOTTIME before the act.
-    pub began_ns: u64,
-    /// Fields of the payload.
-    pub fields: Map<String, Value>,
-}
 
 /// The world of one test. Fields drop in order: daemons first, then pins, Redis, cgroup, folder.
 #[derive(Debug)]
@@ -232,6 +219,16 @@ impl Sandbox {
         Ok(command)
     }
 
+    /// Makes a FIFO in the folder.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn fifo(&self, name: &str) -> Result<PathBuf> {
+        let path = self.folder().join(format!("fifo-{name}"));
+        crate::acts::file::mknod(&path.to_string_lossy())?;
+        Ok(path)
+    }
+
     /// Runs the trigger program inside the cgroup; gives what it says that it did.
     ///
     /// # Errors
@@ -311,28 +308,4 @@ impl Sandbox {
             .filter(|seen| seen.tgid == tgid)
             .collect())
     }
-}
-
-/// Reads what a run of the trigger program printed.
-///
-/// # Errors
-/// When it failed, or printed something else.
-pub fn truth(args: &[&str], output: &Output) -> Result<Truth> {
-    let told = String::from_utf8_lossy(&output.stdout);
-    let line = told.lines().next().unwrap_or_default();
-    let value: Value = serde_json::from_str(line).with_context(|| {
-        let words = String::from_utf8_lossy(&output.stderr);
-        format!("trigger {args:?} ({}): {told}{words}", output.status)
-    })?;
-    let number = |name: &str| {
-        let number = value[name].as_u64().unwrap_or_default();
-        u32::try_from(number).unwrap_or_default()
-    };
-    Ok(Truth {
-        kind: value["kind"].as_str().unwrap_or_default().to_owned(),
-        tgid: number("tgid"),
-        pid: number("pid"),
-        began_ns: value["began_ns"].as_u64().unwrap_or_default(),
-        fields: value["fields"].as_object().cloned().unwrap_or_default(),
-    })
 }

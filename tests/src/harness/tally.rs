@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use ravn_shared::event::Record;
 use ravn_shared::kind::{Reason, Stream};
 use ravn_shared::wire::decode_batch;
+
+use super::events::Seen;
 
 /// What arrived so far. Takes the batches out of Redis: only without an analyzer.
 #[derive(Debug, Default)]
@@ -20,6 +23,12 @@ pub struct Tally {
     pub repeated: u64,
     /// Records by kind.
     pub kinds: BTreeMap<&'static str, u64>,
+    /// The same by the cgroup that they tell of.
+    pub kinds_of: BTreeMap<(u64, &'static str), u64>,
+    /// Which records are kept whole; None: none.
+    pub keep: Option<fn(&Record<'_>) -> bool>,
+    /// Those.
+    pub kept: Vec<Seen>,
 }
 
 impl Tally {
@@ -62,10 +71,13 @@ impl Tally {
             if stream == Stream::Sequence {
                 continue;
             }
-            *self
-                .kinds
-                .entry(ravn_shared::show::kind(&record.event))
-                .or_default() += 1;
+            let kind = ravn_shared::show::kind(&record.event);
+            *self.kinds.entry(kind).or_default() += 1;
+            let of = (record.task.cgroup_id, kind);
+            *self.kinds_of.entry(of).or_default() += 1;
+            if self.keep.is_some_and(|keep| keep(record)) {
+                self.kept.push(Seen::of(record));
+            }
             let seen = self.seen.entry((stream, record.cpu)).or_default();
             if seen.len() <= n {
                 seen.resize(n + 1, false);
@@ -95,6 +107,11 @@ impl Tally {
             .iter()
             .filter(|((of, reason), _)| *of == stream && reason.numbered());
         of.map(|(_, lost)| lost).sum()
+    }
+
+    /// Whether every number of a stream that was taken has arrived or was counted as lost.
+    pub fn balances(&self, stream: Stream) -> bool {
+        self.delivered(stream) + self.lost(stream) == self.taken(stream)
     }
 
     /// Losses of a stream for one reason.

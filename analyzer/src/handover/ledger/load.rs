@@ -18,6 +18,8 @@ pub struct Load {
     /// Tick of its first news, and of its last.
     pub(super) born: u64,
     pub(super) touched: u64,
+    /// Its last news, counted among those of all loads: many come within a tick.
+    pub(super) last: u64,
 }
 
 /// Kernel counters live as long as the load, the collector's as long as its run.

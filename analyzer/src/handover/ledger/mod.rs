@@ -52,6 +52,8 @@ pub struct Ledger {
     /// There was no checkpoint: numbers from before are not ours to account for.
     fresh: bool,
     ticks: u64,
+    /// Times that a load was spoken of.
+    news: u64,
     streams: usize,
     changed: BTreeSet<Part>,
     gone: Vec<String>,
@@ -225,6 +227,7 @@ impl Ledger {
         if !self.loads.contains_key(&id) && self.loads.len() >= MAX_LOADS {
             self.sum_up();
         }
+        self.news += 1;
         let touched = self.ticks;
         let load = self.loads.entry(id).or_insert_with(|| {
             self.changed.insert(Part::Counts(id));
@@ -235,6 +238,7 @@ impl Ledger {
             }
         });
         load.touched = touched;
+        load.last = self.news;
         load
     }
 
@@ -262,7 +266,7 @@ impl Ledger {
         let Some(id) = self
             .loads
             .iter()
-            .min_by_key(|(_, load)| load.touched)
+            .min_by_key(|(_, load)| load.last)
             .map(|(id, _)| *id)
         else {
             return;

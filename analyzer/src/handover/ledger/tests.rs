@@ -209,6 +209,23 @@ fn what_nobody_could_read_is_no_unexplained_gap() {
     assert!(records.balances());
 }
 
+/// A backlog holds many runs of a collector, and is read within a second.
+#[test]
+fn the_load_that_all_runs_tell_of_is_never_summed_up() {
+    let mut ledger = Ledger::default();
+    // Of the smallest number: by that alone it would go first.
+    for run_id in 1000..1100 {
+        let mut batch = counters(&[(Stream::File, 0, run_id - 999)], &[]);
+        batch.run_id = run_id;
+        batch.lost.taken.push((Stream::Collector, 0, 1));
+        ledger.header(&batch);
+        ledger.record(&batch, Stream::File, 0, run_id - 1000);
+        ledger.record(&batch, Stream::Collector, 0, 0);
+    }
+    let records = ledger.account(u64::MAX).records;
+    assert_eq!((records.judged, records.unexplained), (200, 0));
+}
+
 #[test]
 fn old_loads_are_summed_up_and_leave_the_checkpoint() {
     let mut ledger = Ledger::fresh();
