@@ -97,7 +97,7 @@ impl Intake {
             n: state.said,
             ..record.clone()
         };
-        state.batcher.push(&numbered, clock::boottime_ns())?;
+        state.batcher.push(&numbered, clock::boottime_ns)?;
         state.said += 1;
         state.events += 1;
         Ok(())
@@ -129,7 +129,7 @@ impl Intake {
             }
             return;
         };
-        if batcher.push(&record, clock::boottime_ns()).is_err() {
+        if batcher.push(&record, clock::boottime_ns).is_err() {
             malformed.add(record.event.stream(), record.event.numbers());
             return;
         }
