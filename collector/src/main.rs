@@ -18,6 +18,7 @@ mod pins;
 mod programs;
 mod proof;
 mod report;
+mod resp;
 mod run;
 mod send;
 mod skeleton;
