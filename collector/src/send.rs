@@ -1,8 +1,8 @@
 //! The thread that sends: batches to the left of `events:raw`, the collector's own hash
 //! beside it; reconnects by itself.
 //!
-//! It knows seven commands (PING, LPUSH, LLEN, LTRIM, HSET, PEXPIRE and AUTH inside the
-//! client), reads nothing of what it wrote, and takes no command from Redis.
+//! It knows seven commands (PING, LPUSH, LLEN, LTRIM, HSET, PEXPIRE, and AUTH in `resp`),
+//! reads nothing of what it wrote, and takes no command from Redis.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,0 +1,94 @@
+//! Promise: analyzers may be killed, stopped and continued at any moment: another one, or the
+//! next, goes on from the last commit, and nothing happens twice. Needs root and BPF.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::time::{Duration, Instant};
+
+use ravn_tests::harness::{Line, sandbox::PATIENCE, wait_until};
+
+/// Rounds of SIGKILL; `scripts/soak` asks for more.
+fn rounds() -> usize {
+    std::env::var("RAVN_KILLS")
+        .ok()
+        .and_then(|rounds| rounds.parse().ok())
+        .unwrap_or(10)
+}
+
+#[test]
+fn killed_at_random_times() {
+    let Some(mut line) = Line::start("faults_analyzer::killed_at_random_times").unwrap() else {
+        return;
+    };
+    for round in 0..rounds() {
+        line.storm(2000, 4000).unwrap();
+        line.attack().unwrap();
+        let random = ravn_shared::link::random_id() % 600;
+        std::thread::sleep(Duration::from_millis(random));
+        line.analyzer().unwrap().kill().unwrap();
+        line.sandbox
+            .start_analyzer()
+            .unwrap_or_else(|error| panic!("round {round}: {error:#}"));
+    }
+    let ledger = line.after_fault(Instant::now()).unwrap();
+    line.check_whole(&ledger).unwrap();
+}
+
+#[test]
+fn a_stand_by_takes_over_from_a_killed_one() {
+    let name = "faults_analyzer::a_stand_by_takes_over_from_a_killed_one";
+    let Some(mut line) = Line::start(name).unwrap() else {
+        return;
+    };
+    let second = line.stand_by("second").unwrap();
+    line.storm(4000, 2000).unwrap();
+    line.attack().unwrap();
+    line.analyzer().unwrap().kill().unwrap();
+    line.sandbox.analyzer = Some(second);
+    let ledger = line.after_fault(Instant::now()).unwrap();
+    line.check_whole(&ledger).unwrap();
+}
+
+/// It wakes with a lease that is another's, in the middle of whatever it did.
+#[test]
+fn a_stopped_one_that_continues_commits_nothing() {
+    let name = "faults_analyzer::a_stopped_one_that_continues_commits_nothing";
+    let Some(mut line) = Line::start(name).unwrap() else {
+        return;
+    };
+    let second = line.stand_by("second").unwrap();
+    line.storm(8000, 2000).unwrap();
+    line.attack().unwrap();
+    line.analyzer().unwrap().signal(libc::SIGSTOP).unwrap();
+    let stopped = Instant::now();
+    let mut first = line.sandbox.analyzer.replace(second).unwrap();
+    line.after_fault(stopped).unwrap();
+    first.signal(libc::SIGCONT).unwrap();
+    wait_until(PATIENCE, "the first to stand by", || {
+        Ok(first
+            .said()
+            .status
+            .contains("standing by for")
+            .then_some(()))
+    })
+    .unwrap_or_else(|error| panic!("{error:#}\n{}", first.log()));
+    let ledger = line.after_fault(Instant::now()).unwrap();
+    line.check_whole(&ledger).unwrap();
+    assert!(first.has_ended().unwrap().is_none());
+}
+
+/// Its rings fill meanwhile; what they cannot hold is counted by the kernel's side.
+#[test]
+fn the_collector_stopped_for_ten_seconds() {
+    let name = "faults_analyzer::the_collector_stopped_for_ten_seconds";
+    let Some(mut line) = Line::start(name).unwrap() else {
+        return;
+    };
+    line.stopped = Some("collector");
+    line.storm(60_000, 10_000).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    line.collector().unwrap().signal(libc::SIGSTOP).unwrap();
+    std::thread::sleep(Duration::from_secs(10));
+    line.collector().unwrap().signal(libc::SIGCONT).unwrap();
+    line.after_fault(Instant::now()).unwrap();
+}
