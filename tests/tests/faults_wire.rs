@@ -75,7 +75,7 @@ fn lied_to() {
             Ok((proxy.lied_bytes() > told).then_some(()))
         })
         .unwrap();
-        std::thread::sleep(Duration::from_millis(500));
+        std::thread::sleep(Duration::from_secs(1));
         let now = line.collector().unwrap().resident_bytes().unwrap();
         assert!(now < before + (32 << 20), "{now} bytes, {before} before");
     }
