@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use ravn_tests::harness::proxy::Proxy;
+use ravn_tests::harness::proxy::{Proxy, Way};
 use ravn_tests::harness::skip::{Need, can_run};
 use ravn_tests::harness::{Line, Sandbox, sandbox::PATIENCE, wait_until};
 
@@ -21,17 +21,18 @@ fn proxied() -> (Sandbox, Proxy) {
     (sandbox, proxy)
 }
 
-/// Replies of which half came: what was executed is not done twice, what was not is not lost.
+/// Half of a reply came: what was executed is not done twice. Half of a request went: what was
+/// not executed is not lost.
 #[test]
-fn cut_in_mid_reply() {
+fn cut_in_the_middle() {
     let (sandbox, proxy) = proxied();
-    let Some(mut line) = Line::within("faults_wire::cut_in_mid_reply", sandbox).unwrap() else {
+    let Some(mut line) = Line::within("faults_wire::cut_in_the_middle", sandbox).unwrap() else {
         return;
     };
     line.storm(16_000, 4000).unwrap();
-    for _ in 0..8 {
+    for round in 0..8 {
         line.attack().unwrap();
-        proxy.cut();
+        proxy.cut([Way::Reply, Way::Request][round % 2]);
         std::thread::sleep(Duration::from_millis(400));
     }
     let ledger = line.after_fault(Instant::now()).unwrap();
@@ -106,7 +107,7 @@ fn the_collector_says_seven_words_to_redis() {
     sandbox.start_collector().unwrap();
     let folder = sandbox.folder().to_string_lossy().into_owned();
     sandbox.trigger(&["storm", &folder, "20000", "0"]).unwrap();
-    proxy.cut();
+    proxy.cut(Way::Reply);
     sandbox.trigger(&["storm", &folder, "2000", "0"]).unwrap();
     sandbox.trigger(&["crowd", "3000"]).unwrap();
     std::thread::sleep(Duration::from_secs(1));

@@ -23,12 +23,21 @@ pub struct Proxy {
     ways: Arc<Ways>,
 }
 
+/// A direction, seen from a daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// To Redis: what is cut was not executed.
+    Request,
+    /// From Redis: what is cut was.
+    Reply,
+}
+
 /// What happens to bytes on their way.
 #[derive(Debug, Default)]
 struct Ways {
     latency_ms: AtomicU64,
-    /// Connections of an earlier number are cut within their next reply.
-    cuts: AtomicU64,
+    /// By direction: connections of an earlier number are cut within their next message.
+    cuts: [AtomicU64; 2],
     /// What every reply is replaced by: once the first, then the second without end.
     lie: Mutex<Option<(Vec<u8>, Vec<u8>)>>,
     /// Bytes of lies that were taken.
@@ -76,9 +85,9 @@ impl Proxy {
         self.ways.latency_ms.store(each_way, Ordering::Relaxed);
     }
 
-    /// Cuts each connection there is in the middle of its next reply.
-    pub fn cut(&self) {
-        self.ways.cuts.fetch_add(1, Ordering::Relaxed);
+    /// Cuts each connection there is in the middle of what it next passes on that way.
+    pub fn cut(&self, way: Way) {
+        self.ways.cuts[way as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Answers everything with `head` and then `body` without end; None ends that.
@@ -107,22 +116,21 @@ impl Drop for Proxy {
 
 impl Ways {
     fn join(self: &Arc<Self>, client: &UnixStream, server: &UnixStream) -> Result<()> {
-        let of = self.cuts.load(Ordering::Relaxed);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.push(client.try_clone()?);
         open.push(server.try_clone()?);
         drop(open);
-        self.pump(client.try_clone()?, server.try_clone()?, None);
-        self.pump(server.try_clone()?, client.try_clone()?, Some(of));
+        self.pump(client.try_clone()?, server.try_clone()?, Way::Request);
+        self.pump(server.try_clone()?, client.try_clone()?, Way::Reply);
         Ok(())
     }
 
-    /// Passes bytes on; `replies` is the connection's number where they are replies.
-    fn pump(self: &Arc<Self>, from: UnixStream, to: UnixStream, replies: Option<u64>) {
+    fn pump(self: &Arc<Self>, from: UnixStream, to: UnixStream, way: Way) {
         let (give, take) = mpsc::channel();
+        let number = self.cuts[way as usize].load(Ordering::Relaxed);
         let (one, other) = (Arc::clone(self), Arc::clone(self));
         thread::spawn(move || one.read(from, &give));
-        thread::spawn(move || other.write(to, &take, replies));
+        thread::spawn(move || other.write(to, &take, way, number));
     }
 
     fn read(&self, mut from: UnixStream, give: &Sender<(Instant, Vec<u8>)>) {
@@ -139,16 +147,22 @@ impl Ways {
         let _ = from.shutdown(Shutdown::Both);
     }
 
-    fn write(&self, mut to: UnixStream, take: &Receiver<(Instant, Vec<u8>)>, replies: Option<u64>) {
+    fn write(
+        &self,
+        mut to: UnixStream,
+        take: &Receiver<(Instant, Vec<u8>)>,
+        way: Way,
+        number: u64,
+    ) {
         for (due, bytes) in take {
             thread::sleep(due.saturating_duration_since(Instant::now()));
             let lie = self.lie.lock().unwrap_or_else(PoisonError::into_inner);
-            let lie = lie.clone().filter(|_| replies.is_some());
+            let lie = lie.clone().filter(|_| way == Way::Reply);
             if let Some((head, body)) = lie {
                 let _ = self.tell(&mut to, &head, &body);
                 break;
             }
-            let cut = replies.is_some_and(|of| of < self.cuts.load(Ordering::Relaxed));
+            let cut = number < self.cuts[way as usize].load(Ordering::Relaxed);
             let bytes = if cut {
                 &bytes[..bytes.len() / 2]
             } else {
