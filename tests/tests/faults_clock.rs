@@ -60,6 +60,9 @@ fn set_forward_and_back() {
     let ledger = line.after_fault(Instant::now()).unwrap();
     line.check_whole(&ledger).unwrap();
     wait_told(&line, -HOUR);
+    // Killed, they would leave libfaketime's shared memory behind.
+    line.analyzer().unwrap().stop().unwrap();
+    line.collector().unwrap().stop().unwrap();
 }
 
 /// The lease of a holder that is gone would stand for two hours.
