@@ -54,7 +54,8 @@ impl Backlog {
         while self.entries.len() > keep {
             lost.extend(self.forget_oldest());
         }
-        self.foreign = keep - self.entries.len();
+        // Some may have been taken before: what is left is not known to be more than this.
+        self.foreign = self.foreign.min(keep - self.entries.len());
         lost
     }
 

@@ -19,6 +19,7 @@ mod pins;
 mod programs;
 mod proof;
 mod report;
+mod resp;
 mod run;
 mod send;
 mod skeleton;

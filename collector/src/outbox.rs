@@ -56,10 +56,10 @@ impl Outbox {
         self.changed.notify_all();
     }
 
-    /// Takes up to `most` batches of the classes up to `class`, dearest class first;
+    /// Takes up to `most` batches, of so many bytes or else one, of the classes up to `class`, dearest class first;
     /// waits up to `patience` for one. They stay counted as being sent until
     /// [`Self::done`] or [`Self::put_back`].
-    pub fn take(&self, most: usize, class: Class, patience: Duration) -> Vec<Batch> {
+    pub fn take(&self, most: (usize, usize), class: Class, patience: Duration) -> Vec<Batch> {
         let none = |inner: &mut Inner| {
             !inner.closed
                 && inner.queues[..=class as usize]
@@ -70,13 +70,18 @@ impl Outbox {
             .changed
             .wait_timeout_while(self.lock(), patience, none)
             .unwrap_or_else(PoisonError::into_inner);
-        let mut taken = Vec::new();
+        let (most, most_bytes) = most;
+        let mut taken: Vec<Batch> = Vec::new();
+        let mut bytes = 0;
         for queue in &mut inner.queues[..=class as usize] {
-            let room = most - taken.len();
-            let from_here = queue.len().min(room);
-            taken.extend(queue.drain(..from_here));
+            while let Some(batch) = queue.pop_front_if(|batch| {
+                let fits = bytes + batch.bytes.len() <= most_bytes;
+                taken.len() < most && (fits || taken.is_empty())
+            }) {
+                bytes += batch.bytes.len();
+                taken.push(batch);
+            }
         }
-        let bytes: usize = taken.iter().map(|batch| batch.bytes.len()).sum();
         inner.bytes -= bytes;
         inner.sending += taken.len();
         taken
@@ -179,7 +184,7 @@ mod tests {
         }
         assert_eq!(outbox.losses()[&0][&(Stream::File, Reason::BufferFull)], 3);
         assert_eq!(
-            marks(&outbox.take(9, Class::Sequences, Duration::ZERO)),
+            marks(&outbox.take((9, 1000), Class::Sequences, Duration::ZERO)),
             [2, 4, 3]
         );
     }
@@ -190,11 +195,11 @@ mod tests {
         for mark in 1..=3 {
             outbox.push(batch(Class::Ordinary, mark));
         }
-        let taken = outbox.take(2, Class::Sequences, Duration::ZERO);
+        let taken = outbox.take((2, 1000), Class::Sequences, Duration::ZERO);
         assert!(!outbox.is_idle());
         outbox.put_back(taken);
         assert_eq!(
-            marks(&outbox.take(9, Class::Sequences, Duration::ZERO)),
+            marks(&outbox.take((9, 1000), Class::Sequences, Duration::ZERO)),
             [1, 2, 3]
         );
         outbox.done(3);
@@ -205,7 +210,11 @@ mod tests {
     fn classes_that_may_not_go_stay() {
         let outbox = Outbox::new(1000);
         outbox.push(batch(Class::Sequences, 1));
-        assert!(outbox.take(9, Class::Ordinary, Duration::ZERO).is_empty());
+        assert!(
+            outbox
+                .take((9, 1000), Class::Ordinary, Duration::ZERO)
+                .is_empty()
+        );
         assert_eq!(outbox.len(), 1);
     }
 }

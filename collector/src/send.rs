@@ -1,8 +1,8 @@
 //! The thread that sends: batches to the left of `events:raw`, the collector's own hash
 //! beside it; reconnects by itself.
 //!
-//! It knows seven commands (PING, LPUSH, LLEN, LTRIM, HSET, PEXPIRE and AUTH inside the
-//! client), reads nothing of what it wrote, and takes no command from Redis.
+//! It knows seven commands (PING, LPUSH, LLEN, LTRIM, HSET, PEXPIRE, and AUTH in `resp`),
+//! reads nothing of what it wrote, and takes no command from Redis.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,17 +12,19 @@ use ravn_shared::config::RedisConfig;
 use ravn_shared::keys::Keys;
 use ravn_shared::kind::Reason;
 use ravn_shared::{clock, link};
-use redis::{Connection, RedisError, RedisResult, Value};
+use redis::{RedisError, RedisResult};
 
 use crate::backlog::Backlog;
 use crate::batch::Batch;
 use crate::outbox::Outbox;
+use crate::resp::{Connection, Reply};
 
-/// Most batches in one pipeline: at most 8 MiB.
+/// Most batches in one pipeline, and most bytes (of more than one batch): what a slow line
+/// takes within the time below.
 const MOST_IN_FLIGHT: usize = 32;
-/// A reply that takes longer is an outage.
+const MOST_IN_FLIGHT_BYTES: usize = 1 << 20;
+/// Replies that take longer are an outage. Below what the watchdog allows a step.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(4);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The hash is written this often and expires after three times that.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 const REPORT_EXPIRES_MS: u64 = 15_000;
@@ -115,16 +117,11 @@ impl Sender {
     fn session(&mut self, backoff: &mut link::Backoff) -> Result<(), String> {
         let info = link::connection_info(&self.config).map_err(|error| error.to_string())?;
         let explain = |error: RedisError| link::explain(&error);
-        let mut connection = redis::Client::open(info)
-            .and_then(|client| client.get_connection_with_timeout(CONNECT_TIMEOUT))
-            .map_err(explain)?;
+        let mut connection = Connection::open(&info, REPLY_TIMEOUT).map_err(explain)?;
+        self.wire.stepped();
         connection
-            .set_read_timeout(Some(REPLY_TIMEOUT))
+            .order(redis::pipe().cmd("PING"))
             .map_err(explain)?;
-        connection
-            .set_write_timeout(Some(REPLY_TIMEOUT))
-            .map_err(explain)?;
-        redis::cmd("PING").exec(&mut connection).map_err(explain)?;
         self.look(&mut connection).map_err(explain)?;
         self.wire.connected.store(true, Ordering::Relaxed);
         let mut report_due = Instant::now();
@@ -138,7 +135,7 @@ impl Sender {
                 report_due = Instant::now() + REPORT_EVERY;
             }
             let batches = self.outbox.take(
-                MOST_IN_FLIGHT,
+                (MOST_IN_FLIGHT, MOST_IN_FLIGHT_BYTES),
                 self.backlog.admits(),
                 Duration::from_millis(100),
             );
@@ -157,19 +154,20 @@ impl Sender {
 
     /// How long the list is now.
     fn look(&mut self, connection: &mut Connection) -> RedisResult<()> {
-        let len = redis::cmd("LLEN").arg(self.keys.raw()).query(connection)?;
-        self.backlog.observed(len);
+        let replies = connection.order(redis::pipe().cmd("LLEN").arg(self.keys.raw()))?;
+        if let [Reply::Number(len)] = replies[..] {
+            self.backlog.observed(len);
+        }
         Ok(())
     }
 
     fn send(&mut self, connection: &mut Connection, batches: Vec<Batch>) -> Result<(), String> {
         let raw = self.keys.raw();
         let mut pipeline = redis::pipe();
-        pipeline.ignore_errors();
         for batch in &batches {
             pipeline.lpush(&raw, batch.bytes.as_slice());
         }
-        let replies = match pipeline.query::<Vec<Value>>(connection) {
+        let replies = match connection.ask(&pipeline) {
             Ok(replies) => replies,
             // Some of them may have arrived; the analyzer knows copies by their numbers.
             Err(error) => {
@@ -181,17 +179,16 @@ impl Sender {
         let mut refusal = None;
         for (batch, reply) in batches.into_iter().zip(replies) {
             match reply {
-                Value::Int(len) => {
+                Reply::Number(len) => {
                     self.backlog.pushed(batch.bytes.len(), batch.counts);
-                    self.backlog
-                        .observed(usize::try_from(len).unwrap_or_default());
+                    self.backlog.observed(len);
                     self.outbox.done(1);
                 }
-                reply => {
-                    let said = reply.extract_error().err();
-                    refusal = refusal.or(said);
+                Reply::Refused(error) => {
+                    refusal = refusal.or(Some(error));
                     refused.push(batch);
                 }
+                Reply::Done => refused.push(batch),
             }
         }
         if !refused.is_empty() {
@@ -214,17 +211,22 @@ impl Sender {
     /// bound nothing cheaper is left to hold back.
     fn trim(&mut self, connection: &mut Connection, reason: Reason) -> Result<(), String> {
         let explain = |error: RedisError| link::explain(&error);
-        self.look(connection).map_err(explain)?;
         let keep = self.backlog.len() / 2;
-        let mut trim = redis::cmd("LTRIM");
-        trim.arg(self.keys.raw());
+        let mut trim = redis::pipe();
+        // The length just before, in the same packet: what the analyzer took meanwhile is not
+        // counted as lost.
+        trim.cmd("LLEN").arg(self.keys.raw());
+        trim.cmd("LTRIM").arg(self.keys.raw());
         // The oldest are at the right. `0 -1` would keep all.
         if keep == 0 {
             trim.arg(1).arg(0)
         } else {
             trim.arg(0).arg(keep - 1)
         };
-        trim.exec(connection).map_err(explain)?;
+        let replies = connection.order(&trim).map_err(explain)?;
+        if let [Reply::Number(len), _] = replies[..] {
+            self.backlog.observed(len);
+        }
         for counts in self.backlog.trimmed(keep) {
             self.outbox.lose(reason, &counts);
         }
@@ -242,15 +244,9 @@ impl Sender {
             return Ok(());
         }
         let key = self.keys.collector();
-        redis::pipe()
-            .cmd("HSET")
-            .arg(&key)
-            .arg(&fields)
-            .ignore()
-            .cmd("PEXPIRE")
-            .arg(&key)
-            .arg(REPORT_EXPIRES_MS)
-            .ignore()
-            .exec(connection)
+        let mut told = redis::pipe();
+        told.cmd("HSET").arg(&key).arg(&fields);
+        told.cmd("PEXPIRE").arg(&key).arg(REPORT_EXPIRES_MS);
+        connection.order(&told).map(drop)
     }
 }

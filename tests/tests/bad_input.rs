@@ -300,6 +300,19 @@ fn the_access_list_holds() {
         let code = answer.as_ref().err().and_then(|error| error.code());
         assert_eq!(code, Some("NOPERM"), "{user} {words:?}: {answer:?}");
     };
+    // `default` has rights, for Redis's own sake, and nobody can be it.
+    let socket = sandbox.redis.socket();
+    for login in ["", "?pass=", "?user=default&pass=x"] {
+        let url = format!("unix://{}{login}", socket.display());
+        let answer = redis::Client::open(url)
+            .and_then(|client| client.get_connection())
+            .and_then(|mut connection| {
+                redis::cmd("GET")
+                    .arg("threat_level")
+                    .query::<redis::Value>(&mut connection)
+            });
+        assert!(answer.is_err(), "{login:?}: {answer:?}");
+    }
     for words in [
         &["GET", "threat_level"][..],
         &["LRANGE", "events:raw", "0", "-1"],

@@ -3,13 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use ravn_tests::harness::ledger::{alerts, check_balance, check_once, settled};
 use ravn_tests::harness::skip::{Need, can_run};
 use ravn_tests::harness::{Sandbox, sandbox::PATIENCE, wait_until};
-use serde_json::Value;
 
 /// A sandbox with both daemons ready and the level LOW; None where it cannot run.
 fn live(name: &str) -> Result<Option<Sandbox>> {
@@ -23,62 +22,6 @@ fn live(name: &str) -> Result<Option<Sandbox>> {
         Ok((sandbox.level()?.as_deref() == Some("LOW")).then_some(()))
     })?;
     Ok(Some(sandbox))
-}
-
-/// Every alert: its finding uid, and the finding.
-fn alerts(sandbox: &Sandbox) -> Result<Vec<(String, Value)>> {
-    let output = sandbox.ravn(&["alerts", "--last", "10000", "--json"])?;
-    String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .map(|line| {
-            let body: Value = serde_json::from_str(line)?;
-            let uid = body["finding_info"]["uid"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned();
-            Ok((uid, body))
-        })
-        .collect()
-}
-
-/// Waits until nothing is queued or in flight any more, and gives the ledger.
-fn settled(sandbox: &Sandbox) -> Result<Value> {
-    let mut last = Value::Null;
-    wait_until(PATIENCE, "a ledger with nothing under way", || {
-        last = sandbox.status()?["ledger"].take();
-        let waiting = ["records", "syscalls"].iter().any(|of| {
-            ["queued", "in_flight"]
-                .iter()
-                .any(|sum| last[of][sum].as_u64() != Some(0))
-        });
-        Ok((!waiting && last["records"]["judged"].as_u64() > Some(0)).then(|| last.clone()))
-    })
-    .map_err(|error| error.context(last.to_string()))
-}
-
-fn assert_balanced(ledger: &Value) {
-    for of in ["records", "syscalls"] {
-        let part = &ledger[of];
-        let sum = |name: &str| {
-            part[name]
-                .as_u64()
-                .unwrap_or_else(|| panic!("no {of}.{name} in {ledger}"))
-        };
-        let lost: u64 = part["lost"]
-            .as_object()
-            .unwrap()
-            .values()
-            .map(|count| count.as_u64().unwrap())
-            .sum();
-        let accounted = sum("judged")
-            + lost
-            + sum("queued")
-            + sum("in_flight")
-            + sum("dead")
-            + sum("unexplained");
-        assert_eq!(sum("produced"), accounted, "{of}: {ledger}");
-        assert_eq!(sum("unexplained"), 0, "{of}: {ledger}");
-    }
 }
 
 #[test]
@@ -136,7 +79,7 @@ fn the_ledger_balances() {
         .trigger(&["storm", &folder, "2000", "2000"])
         .unwrap();
     sandbox.trigger(&["syscalls", "7", "50000", "2"]).unwrap();
-    assert_balanced(&settled(&sandbox).unwrap());
+    check_balance(&settled(&sandbox, PATIENCE).unwrap()).unwrap();
 }
 
 /// The same acts, with the analyzer killed in their midst: every attack has one alert, once.
@@ -168,21 +111,10 @@ fn a_killed_analyzer_loses_nothing_and_repeats_nothing() {
             .start_analyzer()
             .unwrap_or_else(|error| panic!("round {round}: {error:#}"));
     }
-    let ledger = settled(&sandbox).unwrap();
-    assert_balanced(&ledger);
-    let mut seen: HashMap<(String, u64, u64), usize> = HashMap::new();
+    check_balance(&settled(&sandbox, PATIENCE).unwrap()).unwrap();
     let alerts = alerts(&sandbox).unwrap();
-    for (uid, body) in &alerts {
-        let key = (
-            uid.clone(),
-            body["activity_id"].as_u64().unwrap_or_default(),
-            body["count"].as_u64().unwrap_or_default(),
-        );
-        *seen.entry(key).or_default() += 1;
-    }
     assert!(!alerts.is_empty());
-    let twice: Vec<_> = seen.iter().filter(|(_, times)| **times > 1).collect();
-    assert!(twice.is_empty(), "said twice: {twice:?}");
+    check_once(&alerts).unwrap();
 }
 
 /// Records judged so far; 0 while the analyzer is away.
@@ -246,7 +178,7 @@ fn ordinary_work_stays_out_of_high() {
     })
     .unwrap();
     // What it left is judged too: sequences come up to two seconds later.
-    settled(&sandbox).unwrap();
+    settled(&sandbox, PATIENCE).unwrap();
     assert_ne!(
         sandbox.level().unwrap().as_deref(),
         Some("HIGH"),

@@ -66,6 +66,8 @@ pub struct Committer {
     /// This process; with a count it marks each commit in the checkpoint.
     me: String,
     count: u64,
+    /// The last commit's reply came: it was executed.
+    answered: bool,
     wipe: bool,
 }
 
@@ -77,6 +79,7 @@ impl Committer {
             host,
             me,
             count: 0,
+            answered: false,
             wipe: false,
         }
     }
@@ -100,7 +103,8 @@ impl Committer {
             _ if mark == Some(self.last_mark().as_str()) => Mark::Last,
             Some(Some((me, count))) if me == self.me => {
                 let count: u64 = count.parse().unwrap_or(0);
-                if count + 1 == self.count {
+                // A commit that was executed and is gone is Redis's loss.
+                if count + 1 == self.count && !self.answered {
                     Mark::OneBefore
                 } else {
                     Mark::Missing
@@ -133,6 +137,7 @@ impl Committer {
         judging.gather();
         let covered = judging.covered();
         self.count += 1;
+        self.answered = false;
         judging.pending.tried = Some(Tried {
             alerts: judging.pending.alerts.len(),
             letters: judging.pending.letters.len(),
@@ -149,6 +154,7 @@ impl Committer {
         {
             tracing::error!("part of a commit: {error:?}; is another program writing RAVN's keys?");
         }
+        self.answered = true;
         self.wipe = false;
         judging.pending.fields.clear();
         judging.pending.applied();
@@ -294,5 +300,7 @@ mod tests {
         assert_eq!(committer.compare(Some("junk")), Mark::Missing);
         assert_eq!(committer.compare(Some("me 7")), Mark::Last);
         assert!(!committer.wipe);
+        committer.answered = true;
+        assert_eq!(committer.compare(Some("me 6")), Mark::Missing);
     }
 }

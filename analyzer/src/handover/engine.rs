@@ -13,7 +13,7 @@ use tokio::time::{sleep, sleep_until};
 
 use super::alerts::AlertsFile;
 use super::commit::{Committer, Mark};
-use super::intake::Intake;
+use super::intake::{Intake, Taken};
 use super::judging::{Judging, Recipe};
 use super::lease::{Attempt, Lease};
 use super::orders::Order;
@@ -115,6 +115,7 @@ impl Engine {
         if !self.fit(&mut connection).await? {
             return Ok(End::Stopped);
         }
+        let server = policy::run_id(&mut connection).await?;
         if let Some(before) = &self.lease {
             // A command of before may have filled a list that was given up meanwhile.
             self.announce(&mut connection, before).await?;
@@ -128,11 +129,16 @@ impl Engine {
         let Some(mut judging) = self.continued(&mut connection, &lease).await? else {
             return Ok(End::Deposed);
         };
+        judging.served_by(server.as_bytes());
         judging.waiting.relist();
-        let intake = Intake::start(self.redis.clone(), self.keys.clone(), lease.clone());
+        let mut intake = Intake::start(self.redis.clone(), self.keys.clone(), lease.clone());
         let end = self
-            .judge(&mut connection, &lease, &mut judging, intake)
+            .judge(&mut connection, &lease, &mut judging, &mut intake)
             .await;
+        if end.is_err() {
+            // Should Redis have lost them, they are nowhere else.
+            rest(&mut intake, &mut judging);
+        }
         self.judging = Some(judging);
         end
     }
@@ -234,6 +240,7 @@ impl Engine {
                     tracing::warn!("redis: it lost the checkpoint; judging goes on from memory");
                     self.committer.start_over();
                     judging.all_changed();
+                    judging.redis_lost();
                     return Ok(Some(judging));
                 }
                 Mark::Foreign => put_away(Some(judging)),
@@ -295,6 +302,16 @@ impl Engine {
 fn put_away(judging: Option<Judging>) {
     if let Some(judging) = judging {
         std::thread::spawn(move || drop(judging));
+    }
+}
+
+/// Judges what was taken already, and ends the taking.
+pub fn rest(intake: &mut Intake, judging: &mut Judging) {
+    intake.stop();
+    while let Some(taken) = intake.rest() {
+        if let Taken::Batch(bytes) = taken {
+            judging.take(&bytes.into());
+        }
     }
 }
 

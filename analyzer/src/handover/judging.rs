@@ -48,6 +48,8 @@ pub struct Judging {
     /// What the sequence thread said last.
     pub said: SequenceWord,
     boots: Boots,
+    /// Run id of the Redis that holds the queue.
+    server: Option<Vec<u8>>,
     done_upto: u64,
     /// Version of the rules in force.
     pub rules: String,
@@ -77,6 +79,7 @@ impl Judging {
             }),
             said: SequenceWord::none_yet(),
             boots,
+            server: None,
             done_upto: 0,
             rules: version,
             recipe,

@@ -59,6 +59,7 @@ impl Lease {
         let present: Option<String> = redis::cmd("GET").arg(&key).query_async(connection).await?;
         let ours = before.filter(|before| present.as_ref() == Some(&before.value));
         if let (Some(value), None) = (&present, ours) {
+            shorten(connection, &key).await?;
             return Ok(Attempt::Theirs(value.clone()));
         }
         let token: u64 = redis::cmd("INCR")
@@ -149,6 +150,20 @@ impl Lease {
     }
 }
 
+/// A lease ends at a time of day: under a clock that was set back since, it would stand for as
+/// long as that. Nobody is deposed early: who lives renews it.
+async fn shorten(connection: &mut MultiplexedConnection, key: &str) -> RedisResult<()> {
+    let left: i64 = redis::cmd("PTTL").arg(key).query_async(connection).await?;
+    if u64::try_from(left).is_ok_and(|left| left > LEASE_MS) {
+        redis::cmd("PEXPIRE")
+            .arg(key)
+            .arg(LEASE_MS)
+            .exec_async(connection)
+            .await?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -209,6 +224,10 @@ mod tests {
         };
         let theirs = Lease::attempt(&mut two, &keys, "b", None).await.unwrap();
         assert_eq!(theirs, Attempt::Theirs("1:a".to_owned()));
+        let _: () = one.pexpire(keys.lease(), 3_600_000).await.unwrap();
+        Lease::attempt(&mut two, &keys, "b", None).await.unwrap();
+        let left: u64 = one.pttl(keys.lease()).await.unwrap();
+        assert!(left <= LEASE_MS, "a clock that was set back: {left} ms");
         let done = first.fenced(&mut one, write("x")).await.unwrap();
         assert!(matches!(done, Fenced::Done(_)));
 

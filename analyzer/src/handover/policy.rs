@@ -1,4 +1,4 @@
-//! Redis must not evict: it would eat the queue, whole lists at a time.
+//! What Redis says of itself. It must not evict: it would eat the queue, whole lists at a time.
 
 use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
@@ -13,6 +13,19 @@ pub async fn check(connection: &mut MultiplexedConnection) -> RedisResult<Option
         .query_async(connection)
         .await?;
     Ok(complaint(&info))
+}
+
+/// Which process serves: a restarted Redis, or one that was put in its place, is another.
+///
+/// # Errors
+/// Redis's.
+pub async fn run_id(connection: &mut MultiplexedConnection) -> RedisResult<String> {
+    let info: String = redis::cmd("INFO")
+        .arg("server")
+        .query_async(connection)
+        .await?;
+    let line = info.lines().find_map(|line| line.strip_prefix("run_id:"));
+    Ok(line.unwrap_or_default().trim().to_owned())
 }
 
 fn complaint(info: &str) -> Option<String> {

@@ -7,7 +7,7 @@ use redis::aio::MultiplexedConnection;
 use tokio::time::sleep_until;
 
 use super::commit::Occasion;
-use super::engine::{Broken, End, Engine, reload};
+use super::engine::{Broken, End, Engine, reload, rest};
 use super::intake::{Intake, Taken};
 use super::judging::Judging;
 use super::lease::Lease;
@@ -31,7 +31,7 @@ impl Engine {
         connection: &mut MultiplexedConnection,
         lease: &Lease,
         judging: &mut Judging,
-        mut intake: Intake,
+        intake: &mut Intake,
     ) -> Result<End, Broken> {
         let tap = Tap::start(self.redis.clone(), self.keys.tap());
         let mut next = Instant::now();
@@ -113,16 +113,11 @@ impl Engine {
         connection: &mut MultiplexedConnection,
         lease: &Lease,
         judging: &mut Judging,
-        mut intake: Intake,
+        intake: &mut Intake,
     ) -> Result<(), Broken> {
         self.service.stopping();
         let deadline = Instant::now() + DRAIN;
-        intake.stop();
-        while let Some(taken) = intake.rest() {
-            if let Taken::Batch(bytes) = taken {
-                judging.take(&bytes.into());
-            }
-        }
+        rest(intake, judging);
         // Half for the sequences, half for Redis: what is left waits in its list.
         let half = (deadline - DRAIN / 2).into();
         while !judging.is_done() {

@@ -31,6 +31,20 @@ impl Daemon {
     /// # Errors
     /// When it cannot be started.
     pub fn start(program: &Path, args: &[&str], folder: &Path, unprivileged: bool) -> Result<Self> {
+        Self::start_with(program, args, folder, unprivileged, &[])
+    }
+
+    /// The same with variables of its environment.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_with(
+        program: &Path,
+        args: &[&str],
+        folder: &Path,
+        unprivileged: bool,
+        variables: &[(String, String)],
+    ) -> Result<Self> {
         let name = program
             .file_name()
             .map(|name| name.to_string_lossy().into_owned())
@@ -47,7 +61,8 @@ impl Daemon {
             .env("NOTIFY_SOCKET", notify.path())
             .env("WATCHDOG_USEC", "10000000")
             .env_remove("JOURNAL_STREAM")
-            .env("RUST_BACKTRACE", "1");
+            .env("RUST_BACKTRACE", "1")
+            .envs(variables.iter().cloned());
         // SAFETY: geteuid has no preconditions.
         if unprivileged && unsafe { libc::geteuid() } == 0 {
             command.uid(NOBODY).gid(NOBODY);
@@ -69,6 +84,26 @@ impl Daemon {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Memory that it has in use, bytes.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib: u64 = line
+            .and_then(|line| line.trim().strip_suffix(" kB"))
+            .context("no VmRSS: has it ended?")?
+            .parse()?;
+        Ok(kib * 1024)
+    }
+
+    /// Lines of its log that hold `words`.
+    pub fn says(&self, words: &str) -> usize {
+        let log = self.log();
+        log.lines().filter(|line| line.contains(words)).count()
     }
 
     /// What it has told the service manager so far.

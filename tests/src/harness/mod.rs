@@ -2,13 +2,17 @@
 
 pub mod bpf;
 pub mod cgroup;
+pub mod clock;
 pub mod daemon;
 pub mod events;
 pub mod every_act;
 pub mod haul;
+pub mod ledger;
+pub mod line;
 pub mod notify;
 pub mod pins;
 pub mod programs;
+pub mod proxy;
 pub mod redis_server;
 pub mod sandbox;
 pub mod skip;
@@ -16,5 +20,6 @@ pub mod tally;
 pub mod truth;
 pub mod wait;
 
+pub use line::Line;
 pub use sandbox::Sandbox;
 pub use wait::wait_until;

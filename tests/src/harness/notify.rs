@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
@@ -22,8 +22,26 @@ pub struct Said {
     pub status: String,
     /// How often WATCHDOG=1 came.
     pub beats: u64,
+    /// When it came last.
+    pub last_beat: Option<Instant>,
+    /// The longest time between two.
+    pub longest_silence: Duration,
     /// How often EXTEND_TIMEOUT_USEC= came.
     pub extended: u64,
+}
+
+impl Said {
+    fn beat(&mut self) {
+        self.longest_silence = self.silence();
+        self.last_beat = Some(Instant::now());
+        self.beats += 1;
+    }
+
+    /// The longest time without WATCHDOG=1 since the first, the present one too.
+    pub fn silence(&self) -> Duration {
+        let present = self.last_beat.map_or(Duration::ZERO, |at| at.elapsed());
+        self.longest_silence.max(present)
+    }
 }
 
 /// A socket for NOTIFY_SOCKET. A thread reads it, as a service manager does at all times: the
@@ -93,7 +111,7 @@ fn read(socket: &UnixDatagram, into: &Mutex<Said>, until: &AtomicBool) {
             match line.split_once('=') {
                 Some(("READY", "1")) => said.ready = true,
                 Some(("STOPPING", "1")) => said.stopping = true,
-                Some(("WATCHDOG", "1")) => said.beats += 1,
+                Some(("WATCHDOG", "1")) => said.beat(),
                 Some(("EXTEND_TIMEOUT_USEC", _)) => said.extended += 1,
                 Some(("STATUS", text)) => text.clone_into(&mut said.status),
                 _ => {}

@@ -108,7 +108,21 @@ impl RedisServer {
         })
     }
 
-    /// Kills it; its data is gone.
+    /// Sends a signal to it.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn signal(&self, signal: i32) -> Result<()> {
+        let child = self.child.as_ref().context("redis-server does not run")?;
+        let pid = libc::pid_t::try_from(child.id())?;
+        // SAFETY: the child was not waited for, so the id is still its own.
+        match unsafe { libc::kill(pid, signal) } {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()).context("signal redis-server"),
+        }
+    }
+
+    /// Kills it as `kill -9` does; what its options do not keep on disk is gone.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
@@ -150,6 +164,11 @@ impl RedisServer {
         let mut connection = redis::Client::open(url)?.get_connection()?;
         redis::cmd("PING").query::<String>(&mut connection)?;
         Ok(connection)
+    }
+
+    /// The password of the tests' own user, `admin`.
+    pub const fn admin_password(&self) -> &'static str {
+        ADMIN
     }
 
     /// A connection with the rights of `user`.

@@ -36,6 +36,9 @@ pub struct Sandbox {
     pub pins: Pins,
     /// Redis.
     pub redis: RedisServer,
+    /// Variables of the daemons' environment, for the next start.
+    pub environment: Vec<(String, String)>,
+    door: PathBuf,
     cgroup: Option<Cgroup>,
     folder: Folder,
 }
@@ -74,11 +77,14 @@ impl Sandbox {
         // The analyzer runs as another user.
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o711))?;
         let folder = Folder(folder);
+        let redis = RedisServer::prepare(&folder.0)?;
         let sandbox = Self {
             collector: None,
             analyzer: None,
             pins: Pins::of(&name, folder.0.join("collector.toml")),
-            redis: RedisServer::prepare(&folder.0)?,
+            environment: Vec::new(),
+            door: redis.socket(),
+            redis,
             cgroup: Cgroup::new(&name).ok(),
             folder,
         };
@@ -105,6 +111,18 @@ impl Sandbox {
     /// The names in Redis.
     pub fn keys(&self) -> Keys {
         Keys::new("", None)
+    }
+
+    /// Lets the daemons reach Redis through another socket, a proxy's: writes both their files
+    /// anew.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn set_door(&mut self, socket: PathBuf) -> Result<()> {
+        self.door = socket;
+        self.write_collector_toml("")?;
+        self.write_analyzer_toml("")?;
+        Ok(())
     }
 
     /// Writes collector.toml anew: this sandbox's Redis, cgroup and instance, then `more` (whole
@@ -154,7 +172,7 @@ impl Sandbox {
     fn redis_table(&self, user: &str) -> String {
         format!(
             "[redis]\nurl = \"unix://{}\"\nusername = \"ravn-{user}\"\npassword_file = \"{}\"\n",
-            self.redis.socket().display(),
+            self.door.display(),
             password_file(self.folder(), user).display(),
         )
     }
@@ -167,7 +185,7 @@ impl Sandbox {
         let config = self.config("collector");
         let program = program("ravn-collector")?;
         let args = ["run", "--config", &config];
-        let daemon = Daemon::start(&program, &args, self.folder(), false)?;
+        let daemon = Daemon::start_with(&program, &args, self.folder(), false, &self.environment)?;
         Ok(self.collector.insert(daemon))
     }
 
@@ -176,11 +194,31 @@ impl Sandbox {
     /// # Errors
     /// When it was not built.
     pub fn spawn_analyzer(&mut self) -> Result<&mut Daemon> {
-        let config = self.config("analyzer");
-        let program = for_everyone(&program("ravn-analyzer")?, self.folder())?;
-        let args = ["run", "--config", &config];
-        let daemon = Daemon::start(&program, &args, self.folder(), true)?;
+        let daemon = self.analyzer_of(&self.config("analyzer"), self.folder())?;
         Ok(self.analyzer.insert(daemon))
+    }
+
+    /// Starts another analyzer, `name`, on the same list, without waiting for it.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn_stand_by(&self, name: &str) -> Result<Daemon> {
+        let folder = self.folder().join(name);
+        fs::create_dir(&folder)?;
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o711))?;
+        let config = folder.join("analyzer.toml");
+        let redis = self.redis_table("analyzer");
+        fs::write(
+            &config,
+            format!("name = \"{name}\"\nalerts_file = \"\"\n{redis}"),
+        )?;
+        self.analyzer_of(&config.to_string_lossy(), &folder)
+    }
+
+    fn analyzer_of(&self, config: &str, folder: &Path) -> Result<Daemon> {
+        let program = for_everyone(&program("ravn-analyzer")?, self.folder())?;
+        let args = ["run", "--config", config];
+        Daemon::start_with(&program, &args, folder, true, &self.environment)
     }
 
     /// Starts the collector and waits until it is ready.

@@ -15,6 +15,8 @@ pub enum Need {
     Systemd,
     /// QEMU or another way to boot other kernels.
     Vm,
+    /// libfaketime, which gives programs another clock.
+    Faketime,
 }
 
 impl Need {
@@ -23,6 +25,7 @@ impl Need {
             Self::Kernel => "kernel",
             Self::Systemd => "systemd",
             Self::Vm => "vm",
+            Self::Faketime => "faketime",
         }
     }
 
@@ -33,6 +36,9 @@ impl Need {
             Self::Systemd => (!std::path::Path::new("/run/systemd/system").exists())
                 .then(|| "systemd does not run this host".to_owned()),
             Self::Vm => Some("no machine to boot".to_owned()),
+            Self::Faketime => super::clock::library()
+                .is_none()
+                .then(|| "libfaketimeMT.so.1 is missing; install libfaketime".to_owned()),
         }
     }
 }

@@ -44,6 +44,7 @@ impl Judging {
     fn restore_own(&mut self, name: &str, value: &[u8]) -> Result<(), CheckpointError> {
         match name {
             "l:boots" | "l:at" => {}
+            "l:server" => self.server = Some(value.to_vec()),
             "l:changes" => {
                 let text = str::from_utf8(value)
                     .ok()
@@ -70,8 +71,31 @@ impl Judging {
         self.judge.all_changed();
         // Its fields come with its next report, and go with the commit after that.
         self.sequence.tell_all();
+        let own = [
+            ("l:boots", Some(self.boots.packed())),
+            ("l:server", self.server.clone()),
+        ];
+        let own = own.map(|(name, value)| (name.to_owned(), value));
+        self.pending.fields.extend(own);
+    }
+
+    /// Redis is served by the process `run_id`. Another one may have lost what the one before
+    /// held: all of it without persistence, the last of it with.
+    pub fn served_by(&mut self, run_id: &[u8]) {
+        if self.server.as_deref() == Some(run_id) {
+            return;
+        }
+        if self.server.replace(run_id.to_vec()).is_some() {
+            tracing::warn!("redis: it was started anew; what it lost is counted as lost");
+            self.redis_lost();
+        }
         self.pending
             .fields
-            .insert("l:boots".to_owned(), Some(self.boots.packed()));
+            .insert("l:server".to_owned(), self.server.clone());
+    }
+
+    /// Redis lost what it held.
+    pub fn redis_lost(&mut self) {
+        self.ledger.redis_lost(self.boots.now_ns());
     }
 }

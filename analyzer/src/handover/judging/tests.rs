@@ -72,6 +72,9 @@ fn a_record_that_breaks_the_judge_is_put_aside_and_the_others_are_judged() {
     let letter = wire::decode_batch(letter).unwrap();
     assert_eq!(letter.records.len(), 1);
     assert_eq!(letter.records[0].n, 1);
+    let alerts = judging.new_alerts();
+    let said = |alert: &Alert| alert.body.contains("ravn-dead-letter");
+    assert_eq!(alerts.iter().filter(|alert| said(alert)).count(), 1);
 }
 
 #[test]

@@ -22,6 +22,9 @@ pub struct Load {
     pub(super) last: u64,
 }
 
+/// What was in Redis when it lost its data: counted by the analyzer, which alone misses it.
+pub const REDIS_LOST: &str = "redis.data_lost";
+
 /// Kernel counters live as long as the load, the collector's as long as its run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Counter(pub u64, pub Stream, pub Reason);
@@ -52,7 +55,7 @@ impl Load {
     /// The balance of one stream over all CPUs: counts by reason do not name a CPU.
     pub fn side(&self, stream: Stream, now_ns: u64) -> Side {
         let mut side = Side::default();
-        let (mut missing, mut settled) = (0, 0);
+        let (mut missing, mut settled, mut excused) = (0, 0, 0);
         for cpu in self.streams.range((stream, 0)..=(stream, u16::MAX)) {
             let tally = cpu.1.tally(stream, now_ns);
             side.judged += tally.judged;
@@ -60,6 +63,7 @@ impl Load {
             side.in_flight += tally.waiting;
             missing += tally.missing;
             settled += tally.settled;
+            excused += tally.excused;
         }
         let mut numbered = 0;
         for (Counter(_, of, reason), count) in &self.counts {
@@ -73,6 +77,7 @@ impl Load {
         // A count may be ahead of the gap that it explains: they are not read in one moment.
         side.unexplained = settled.saturating_sub(numbered);
         side.queued = missing.saturating_sub(numbered + side.unexplained);
+        side.explain(REDIS_LOST, excused);
         side.produced = side.judged
             + side.lost.values().sum::<u64>()
             + side.queued

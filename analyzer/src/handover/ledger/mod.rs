@@ -28,6 +28,19 @@ const MAX_LOADS: usize = 16;
 /// Most streams in all: six of 1024 CPUs in two loads, and room.
 const MAX_STREAMS: usize = 16_384;
 
+/// Seconds after the first news of a collector until all is known to be taken that may have
+/// been in Redis when it lost its data: counters are told once a second.
+const EXCUSED_TICKS: u64 = 5;
+
+/// Redis lost what it held, and it is not known yet what that was.
+#[derive(Clone, Copy, Debug)]
+enum Excuse {
+    /// No batch has come since.
+    Silent,
+    /// The first came at this tick.
+    Heard(u64),
+}
+
 /// What `record` found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sight {
@@ -54,6 +67,7 @@ pub struct Ledger {
     ticks: u64,
     /// Times that a load was spoken of.
     news: u64,
+    excuse: Option<Excuse>,
     streams: usize,
     changed: BTreeSet<Part>,
     gone: Vec<String>,
@@ -81,6 +95,9 @@ impl Ledger {
 
     /// The counters of a batch. Call before its records.
     pub fn header(&mut self, header: &Header<'_>) {
+        if let Some(excuse @ Excuse::Silent) = &mut self.excuse {
+            *excuse = Excuse::Heard(self.ticks);
+        }
         let lost = &header.lost;
         let midway = self.fresh && header.batch_no != 0;
         self.load(lost.load_id, midway);
@@ -166,6 +183,21 @@ impl Ledger {
         }
     }
 
+    /// Redis lost what it held: gaps of this time are its loss.
+    pub fn redis_lost(&mut self, now_ns: u64) {
+        self.excuse = Some(Excuse::Silent);
+        self.each_numbers(|numbers| numbers.excuse(now_ns));
+    }
+
+    fn each_numbers(&mut self, change: impl Fn(&mut Numbers)) {
+        for (id, load) in &mut self.loads {
+            for ((stream, cpu), numbers) in &mut load.streams {
+                change(numbers);
+                self.changed.insert(Part::Numbers(*id, *stream, *cpu));
+            }
+        }
+    }
+
     /// A batch went to `events:dead` whole: nobody could read it. What it held is a gap.
     pub fn undecodable(&mut self) {
         self.undecodable += 1;
@@ -186,6 +218,12 @@ impl Ledger {
     /// A second has passed.
     pub fn tick(&mut self, now_ns: u64) {
         self.ticks += 1;
+        if let Some(Excuse::Heard(at)) = self.excuse
+            && self.ticks > at + EXCUSED_TICKS
+        {
+            self.excuse = None;
+            self.each_numbers(Numbers::excuse_ends);
+        }
         for numbers in self
             .loads
             .values_mut()
@@ -253,12 +291,15 @@ impl Ledger {
             self.streams += 1;
         }
         let base = if midway { first } else { 0 };
+        let excused = self.excuse.is_some();
         let load = self.loads.get_mut(&id)?;
-        Some(
-            load.streams
-                .entry((stream, cpu))
-                .or_insert_with(|| Numbers::starting_at(base)),
-        )
+        Some(load.streams.entry((stream, cpu)).or_insert_with(|| {
+            let mut numbers = Numbers::starting_at(base);
+            if excused {
+                numbers.excuse(0);
+            }
+            numbers
+        }))
     }
 
     /// Adds the load that was longest silent to the past.

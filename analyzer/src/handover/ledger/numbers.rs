@@ -10,6 +10,10 @@ use super::ranges::Ranges;
 /// How long a number may be missing before it counts as a gap, nanoseconds: batches of
 /// another class overtake, and a sequence waits up to 1.5 s.
 pub const SETTLE_NS: u64 = 3_000_000_000;
+/// Most times that Redis lost something, kept apart; older ones are taken together.
+const MAX_EXCUSES: usize = 8;
+/// End of an excuse that still stands.
+const OPEN: u64 = u64::MAX;
 
 /// The numbers of (load, stream, CPU). What is serialised is what a restart needs.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -22,6 +26,10 @@ pub struct Numbers {
     judged: Ranges,
     /// Of the judged, the ones that broke the judge.
     dead: u64,
+    /// Numbers that Redis may have lost, as ranges in rising order: what is missing in them
+    /// is its loss.
+    #[serde(default)]
+    excuses: Vec<(u64, u64)>,
     /// Syscalls that arrived; of records nothing is kept here. After a restart, what was
     /// not judged arrives anew out of the in-flight list.
     #[serde(skip)]
@@ -44,6 +52,8 @@ pub struct Tally {
     pub missing: u64,
     /// Of `missing`, those that are missing for longer than [`SETTLE_NS`].
     pub settled: u64,
+    /// Of `settled`, those that Redis may have lost.
+    pub excused: u64,
 }
 
 impl Numbers {
@@ -105,6 +115,36 @@ impl Numbers {
         }
     }
 
+    /// Redis lost what it held: what is not settled yet may have been in it, and what is taken
+    /// until [`Self::excuse_ends`].
+    pub fn excuse(&mut self, now_ns: u64) {
+        if self.excuses.last().is_none_or(|last| last.1 != OPEN) {
+            self.excuses.push((self.settled(now_ns), OPEN));
+        }
+        if self.excuses.len() > MAX_EXCUSES {
+            let first = self.excuses.remove(0);
+            self.excuses[0].0 = first.0;
+        }
+    }
+
+    /// What is taken from now on cannot have been lost then.
+    pub fn excuse_ends(&mut self) {
+        if let Some(last) = self.excuses.last_mut()
+            && last.1 == OPEN
+        {
+            last.1 = self.taken.max(last.0);
+        }
+    }
+
+    /// What was known to be taken [`SETTLE_NS`] ago.
+    fn settled(&self, now_ns: u64) -> u64 {
+        self.marks
+            .iter()
+            .rev()
+            .find(|mark| mark.0.saturating_add(SETTLE_NS) <= now_ns)
+            .map_or(self.base, |mark| mark.1.max(self.base))
+    }
+
     /// Everything so far, summed up.
     pub fn tally(&self, stream: Stream, now_ns: u64) -> Tally {
         let here = if stream == Stream::Sequence {
@@ -112,24 +152,30 @@ impl Numbers {
         } else {
             &self.judged
         };
-        let settled = self
-            .marks
-            .iter()
-            .rev()
-            .find(|mark| mark.0.saturating_add(SETTLE_NS) <= now_ns)
-            .map_or(self.base, |mark| mark.1.max(self.base));
+        let settled = self.settled(now_ns);
+        let missing_below = |end: u64| (end - self.base).saturating_sub(here.count_below(end));
+        let excused = self.excuses.iter().map(|(from, to)| {
+            let (from, to) = (*from.max(&self.base), *to.min(&settled));
+            if from < to {
+                missing_below(to).saturating_sub(missing_below(from))
+            } else {
+                0
+            }
+        });
         Tally {
             judged: self.judged.count().saturating_sub(self.dead),
             dead: self.dead,
             waiting: here.count().saturating_sub(self.judged.count()),
             missing: (self.taken - self.base).saturating_sub(here.count()),
-            settled: (settled - self.base).saturating_sub(here.count_below(settled)),
+            settled: missing_below(settled),
+            excused: excused.sum(),
         }
     }
 
     /// Call after reading it back: what was judged has arrived. False if it is damaged.
     pub fn restored(&mut self) -> bool {
         self.arrived = self.judged.clone();
+        self.excuse_ends();
         self.base <= self.taken
             && self.judged.is_sound()
             && self.judged.end() <= self.taken

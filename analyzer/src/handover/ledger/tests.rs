@@ -301,3 +301,45 @@ fn a_malformed_record_explains_the_gap_of_its_own_stream_alone() {
         );
     }
 }
+
+#[test]
+fn what_redis_lost_is_its_loss_and_nothing_else_is() {
+    let mut ledger = Ledger::fresh();
+    let plain = counters(&[], &[]);
+    let seconds = |ledger: &mut Ledger, from: u64, count: u64| {
+        for second in from..from + count {
+            ledger.tick(second * SECOND);
+        }
+    };
+    let take = |ledger: &mut Ledger, numbers: std::ops::Range<u64>, taken: u64| {
+        ledger.header(&counters(&[(Stream::File, 0, taken)], &[]));
+        for n in numbers {
+            ledger.record(&plain, Stream::File, 0, n);
+        }
+    };
+    // 5 are missing before, 10 went with Redis, 3 are missing later.
+    take(&mut ledger, 5..20, 20);
+    seconds(&mut ledger, 0, 10);
+    ledger.redis_lost(10 * SECOND);
+    seconds(&mut ledger, 10, 60);
+    take(&mut ledger, 30..40, 40);
+    seconds(&mut ledger, 70, 10);
+    take(&mut ledger, 43..50, 50);
+    seconds(&mut ledger, 80, 10);
+    let saved = ledger.changed();
+    let mut back = Ledger::default();
+    for (name, value) in &saved {
+        back.restore(name, value.as_ref().unwrap()).unwrap();
+    }
+    seconds(&mut back, 90, 10);
+    for ledger in [ledger, back] {
+        let records = ledger.account(100 * SECOND).records;
+        assert!(records.balances());
+        assert_eq!(
+            records.lost.get("redis.data_lost"),
+            Some(&10),
+            "{records:?}"
+        );
+        assert_eq!(records.unexplained, 8, "{records:?}");
+    }
+}

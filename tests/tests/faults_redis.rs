@@ -1,0 +1,145 @@
+//! Promise: whatever becomes of Redis, both daemons come back by themselves within five seconds
+//! of its end, every event is judged or counted as lost, nothing is said twice, and neither
+//! watchdog is missed. Needs root and BPF.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::time::{Duration, Instant};
+
+use ravn_tests::harness::{Line, Sandbox};
+
+#[test]
+fn killed_and_back_without_its_data() {
+    let Some(mut line) = Line::start("faults_redis::killed_and_back_without_its_data").unwrap()
+    else {
+        return;
+    };
+    line.storm(6000, 2000).unwrap();
+    line.attack().unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    line.sandbox.redis.kill();
+    std::thread::sleep(Duration::from_secs(1));
+    line.sandbox.redis.run().unwrap();
+    line.forget_alerts();
+    let ended = Instant::now();
+    line.after_fault(ended).unwrap();
+}
+
+/// What waited in Redis is the loss of Redis: counted, and told as such.
+#[test]
+fn killed_with_a_full_list() {
+    let Some(mut line) = Line::start("faults_redis::killed_with_a_full_list").unwrap() else {
+        return;
+    };
+    line.analyzer().unwrap().signal(libc::SIGSTOP).unwrap();
+    line.storm(4000, 4000).unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    line.sandbox.redis.kill();
+    line.analyzer().unwrap().signal(libc::SIGCONT).unwrap();
+    line.sandbox.redis.run().unwrap();
+    line.forget_alerts();
+    let ledger = line.after_fault(Instant::now()).unwrap();
+    let lost = ledger["records"]["lost"]["redis.data_lost"].as_u64();
+    assert!(lost > Some(4000), "{ledger}");
+}
+
+#[test]
+fn killed_and_back_with_its_data() {
+    let name = "faults_redis::killed_and_back_with_its_data";
+    let mut sandbox = Sandbox::without_redis().unwrap();
+    sandbox.redis.set_options(&["--appendonly", "yes"]);
+    sandbox.redis.run().unwrap();
+    let Some(mut line) = Line::within(name, sandbox).unwrap() else {
+        return;
+    };
+    line.storm(6000, 2000).unwrap();
+    line.attack().unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    line.sandbox.redis.kill();
+    std::thread::sleep(Duration::from_secs(1));
+    line.attack().unwrap();
+    line.sandbox.redis.run().unwrap();
+    let ended = Instant::now();
+    line.after_fault(ended).unwrap();
+}
+
+#[test]
+fn stopped_for_twenty_seconds() {
+    let Some(mut line) = Line::start("faults_redis::stopped_for_twenty_seconds").unwrap() else {
+        return;
+    };
+    line.storm(40_000, 2000).unwrap();
+    line.sandbox.redis.signal(libc::SIGSTOP).unwrap();
+    line.attack().unwrap();
+    std::thread::sleep(Duration::from_secs(20));
+    line.sandbox.redis.signal(libc::SIGCONT).unwrap();
+    let ledger = line.after_fault(Instant::now()).unwrap();
+    line.check_whole(&ledger).unwrap();
+}
+
+#[test]
+fn full() {
+    let Some(mut line) = Line::start("faults_redis::full").unwrap() else {
+        return;
+    };
+    line.order(&["CONFIG", "SET", "maxmemory", "1mb"]).unwrap();
+    line.storm(10_000, 5000).unwrap();
+    line.both_say("OOM").unwrap();
+    line.order(&["CONFIG", "SET", "maxmemory", "512mb"])
+        .unwrap();
+    line.after_fault(Instant::now()).unwrap();
+}
+
+#[test]
+fn read_only() {
+    let Some(mut line) = Line::start("faults_redis::read_only").unwrap() else {
+        return;
+    };
+    line.order(&["REPLICAOF", "127.0.0.1", "1"]).unwrap();
+    line.storm(4000, 2000).unwrap();
+    line.both_say_once("this is a replica").unwrap();
+    line.order(&["REPLICAOF", "NO", "ONE"]).unwrap();
+    let ledger = line.after_fault(Instant::now()).unwrap();
+    line.check_whole(&ledger).unwrap();
+}
+
+#[test]
+fn with_another_password() {
+    let Some(mut line) = Line::start("faults_redis::with_another_password").unwrap() else {
+        return;
+    };
+    line.storm(4000, 2000).unwrap();
+    for user in ["ravn-collector", "ravn-analyzer"] {
+        line.order(&["ACL", "SETUSER", user, "resetpass", ">another"])
+            .unwrap();
+        line.order(&["CLIENT", "KILL", "USER", user]).unwrap();
+    }
+    line.both_say_once("check redis.username and redis.password_file")
+        .unwrap();
+    for user in ["collector", "analyzer"] {
+        let file = line.sandbox.folder().join(format!("{user}.password"));
+        std::fs::write(file, "another\n").unwrap();
+    }
+    let ledger = line.after_fault(Instant::now()).unwrap();
+    line.check_whole(&ledger).unwrap();
+}
+
+#[test]
+fn without_its_socket_file() {
+    let Some(mut line) = Line::start("faults_redis::without_its_socket_file").unwrap() else {
+        return;
+    };
+    line.storm(4000, 2000).unwrap();
+    let mut admin = line.sandbox.redis.admin().unwrap();
+    std::fs::remove_file(line.sandbox.redis.socket()).unwrap();
+    redis::cmd("CLIENT")
+        .arg(&["KILL", "SKIPME", "yes"])
+        .exec(&mut admin)
+        .unwrap();
+    drop(admin);
+    line.both_say_once("No such file").unwrap();
+    line.sandbox.redis.kill();
+    line.sandbox.redis.run().unwrap();
+    line.forget_alerts();
+    line.after_fault(Instant::now()).unwrap();
+}
