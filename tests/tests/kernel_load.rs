@@ -71,7 +71,10 @@ fn every_act_is_told_under_load() {
                 }
                 every_act::clean(&sandbox).unwrap();
             }
-            drop(noise);
+            for mut noise in noise {
+                let ended = noise.0.try_wait().unwrap();
+                assert!(ended.is_none(), "the load ended by itself: {ended:?}");
+            }
             truths
         });
         let mut connection = sandbox.redis.admin().unwrap();
@@ -96,9 +99,9 @@ fn every_act_is_told_under_load() {
     for stream in [Stream::Syscall, Stream::Security] {
         assert_eq!(tally.lost(stream), 0, "{tally}");
     }
-    // The load was one: by far the most of what happened.
+    // The load was one: most of what happened, whatever share of the CPUs it got.
     let records: u64 = tally.kinds.values().sum();
-    assert!(records > 20 * tally.kept.len() as u64, "{tally}");
+    assert!(records > 5 * tally.kept.len() as u64, "{tally}");
 
     // Every kind of the programs has an act; the others are the collector's own, and chunks.
     for kind in Kind::ALL
