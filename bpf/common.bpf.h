@@ -117,6 +117,17 @@ static __always_inline __u64 load_word(const void *address)
 	return bpf_core_cast(address, struct timespec64)->tv_sec;
 }
 
+/* A kernel pointer as a number. By the stack: what goes through a map's field may be another's
+ * before it is read again, for an interrupt's program may pass there too. */
+static __always_inline __u64 pointer__number(const void *pointer)
+{
+	const void *spilled = pointer;
+	__u64 number = 0;
+
+	bpf_probe_read_kernel(&number, sizeof(number), &spilled);
+	return number;
+}
+
 /* The open file of a descriptor of the current task. */
 static __always_inline struct file *file__of(struct task_struct *task, __s32 fd)
 {

@@ -42,7 +42,7 @@ struct {
 	__type(value, __u64);
 } cuts SEC(".maps");
 
-/* Records that a CPU takes from a budget at once. */
+/* Records that a CPU takes from a budget at once, at most; and the part of what is left. */
 #define SHARE 64
 
 MONITOR bool program__excluded(struct task_struct *task)
@@ -69,35 +69,48 @@ MONITOR bool cgroup__excluded(struct task_struct *task)
 }
 
 /* Takes a share of a process' budget for this CPU; what was left of another's goes back. False
- * when nothing is left. Other CPUs take shares too: what two of them lose between load and
- * store is a share more than the budget. */
+ * when nothing is left. A share is a part of what is left, so that CPUs which do not use theirs
+ * keep little of it from the others.
+ *
+ * Two CPUs that begin a window, or an element that the map gives away meanwhile, may cost or
+ * give a process a share: never more, and never below nothing. */
 static __always_inline bool share__taken(struct cpu_state *s, __u32 tgid, __u64 window, __u32 budget)
 {
-	struct ravn_budget *spent, fresh = {};
-	__u32 share;
+	struct ravn_budget *spent, fresh = {.window = window};
+	__u32 used, share;
 
 	if (s->share.left && s->share.window == window) {
-		__u32 before = s->share.tgid;
+		__u32 before = s->share.tgid, left = s->share.left;
 
 		spent = bpf_map_lookup_elem(&budgets, &before);
-		if (spent && spent->window == window)
-			spent->used -= s->share.left;
+		if (spent && spent->window == window) {
+			used = spent->used;
+			if (left > used)
+				left = used;
+			__sync_fetch_and_add(&spent->used, -left);
+		}
 	}
 	s->share.left = 0;
 	spent = bpf_map_lookup_elem(&budgets, &tgid);
-	if (!spent || spent->window != window) {
-		fresh.window = window;
-		bpf_map_update_elem(&budgets, &tgid, &fresh, BPF_ANY);
+	if (!spent) {
+		bpf_map_update_elem(&budgets, &tgid, &fresh, BPF_NOEXIST);
 		spent = bpf_map_lookup_elem(&budgets, &tgid);
 		if (!spent)
 			return true;
 	}
-	if (spent->used >= budget)
+	if (spent->window != window) {
+		spent->used = 0;
+		spent->window = window;
+	}
+	used = spent->used;
+	if (used >= budget)
 		return false;
-	share = budget - spent->used;
+	share = (budget - used) / SHARE;
 	if (share > SHARE)
 		share = SHARE;
-	spent->used += share;
+	if (!share)
+		share = 1;
+	__sync_fetch_and_add(&spent->used, share);
 	s->share.window = window;
 	s->share.tgid = tgid;
 	s->share.left = share - 1;
@@ -112,7 +125,7 @@ MONITOR bool budget__empty(struct cpu_state *s, struct task_struct *task, __u32 
 	__u32 tgid = task->tgid;
 	__u64 one = 1, *count;
 
-	if (!set || !set->budget || kind == KIND_CLOSE || task__prover(task))
+	if (!set || !set->budget || task__prover(task))
 		return false;
 	if (share__taken(s, tgid, window, set->budget))
 		return false;

@@ -38,6 +38,9 @@ static __always_inline bool budget__spent(struct cpu_state *s, struct task_struc
 {
 	__u64 window = time_ns >> WINDOW_SHIFT;
 
+	/* A connection's end is nobody's word: the current task is anybody. */
+	if (kind == KIND_CLOSE)
+		return false;
 	if (s->share.left && s->share.tgid == task->tgid && s->share.window == window) {
 		s->share.left--;
 		return false;

@@ -84,12 +84,14 @@ MONITOR bool creds__exchange(struct task_struct *task, struct ravn_ids *before)
 	return was_known;
 }
 
-/* What is written down already is as new: a change since the hooks were attached. One that is
- * under way just now, between its change and the call's end, shows itself as none. */
+/* What is written down already is as new: a change since the hooks were attached, and stays.
+ * One that is under way just now, between its change and the call's end, shows itself as none. */
 MONITOR void creds__note(struct task_struct *task)
 {
-	if (!bpf_task_storage_get(&known_creds, task, NULL, 0))
-		creds__exchange(task, NULL);
+	struct ravn_ids now = {};
+
+	creds__read(task->cred, &now);
+	bpf_task_storage_get(&known_creds, task, &now, BPF_LOCAL_STORAGE_GET_F_CREATE);
 }
 
 /* Credentials that may have changed. A call that is made to change them is reported whatever

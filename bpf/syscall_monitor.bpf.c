@@ -264,18 +264,12 @@ int BPF_PROG(handle__sys_exit, struct pt_regs *regs, long ret)
 	return 0;
 }
 
-/* Forgets a thread on the CPU of `s`. The key goes through the executing CPU's state. */
+/* Forgets a thread on the CPU of `s`. */
 static __always_inline void thread__forget(struct cpu_state *s, struct task_struct *task)
 {
-	struct cpu_state *here = cpu_state();
-	struct slot *slot;
-	__u64 key;
+	__u64 key = pointer__number((void *)bpf_task_pt_regs(task));
+	struct slot *slot = &s->slots[slot__index(key) & (SLOTS - 1)];
 
-	if (!here)
-		return;
-	*(volatile __u64 *)&here->scratch_key = (__u64)bpf_task_pt_regs(task);
-	key = *(volatile __u64 *)&here->scratch_key;
-	slot = &s->slots[slot__index(key) & (SLOTS - 1)];
 	if (slot->regs == key)
 		slot->regs = 0;
 	if (s->key == key)
@@ -392,15 +386,16 @@ static __always_inline void sequence__append_exit(struct cpu_state *s, struct ta
 	__u32 nr = regs->syscallno, all = 94, one = 93, compat_all = 248;
 #endif
 	bool compat = task__compat((__u64)task);
+	__u64 key = pointer__number(regs);
+	__u32 index = slot__index(key);
+	struct slot *slot = &s->slots[index & (SLOTS - 1)];
 
 	if (compat ? nr != 1 && nr != compat_all : nr != one && nr != all)
 		return;
-	*(volatile __u64 *)&s->scratch_key = (__u64)regs;
 	/* Its image, by which it is left out, is given back already (before 6.16). */
-	if (s->skip == s->scratch_key)
+	if (s->skip == key || (slot->skip && slot->regs == key && slot->generation == s->generation))
 		return;
-	if (s->key == s->scratch_key || sequence__define(s, *(volatile __u64 *)&s->scratch_key,
-							 slot__index(*(volatile __u64 *)&s->scratch_key)))
+	if (s->key == key || sequence__define(s, key, index))
 		sequence__append(s, nr | (compat ? WORD_COMPAT : 0));
 }
 

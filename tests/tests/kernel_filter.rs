@@ -397,3 +397,21 @@ fn a_sensitive_file_is_told_when_it_is_read_and_after_it_was_replaced() {
     })
     .unwrap();
 }
+
+/// A CPU that a process leaves keeps no budget from it.
+#[test]
+fn a_small_budget_is_enough_on_every_cpu() {
+    let name = "kernel_filter::a_small_budget_is_enough_on_every_cpu";
+    if !can_run(name, Need::Kernel).unwrap() {
+        return;
+    }
+    let mut sandbox = Sandbox::new().unwrap();
+    write(&sandbox, "budget = 50\n");
+    sandbox.start_collector().unwrap();
+    let folder = sandbox.folder().to_str().unwrap().to_owned();
+    let truth = sandbox.trigger(&["hopping-opens", &folder, "40"]).unwrap();
+    let seen = sandbox.records_of(truth.tgid).unwrap();
+    let opens = seen.iter().filter(|seen| seen.kind == "open").count();
+    // The trigger's own start opens nothing to write.
+    assert_eq!(opens, 40);
+}

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use serde_json::json;
 
 use super::{Done, file, network, ok, security};
+use crate::bench::slices::{allowed_cpus, pin};
 
 /// Calls that take nothing, change nothing and cannot fail.
 pub const CHEAP: [libc::c_long; 8] = [
@@ -124,4 +125,22 @@ pub fn storm(folder: &str, count: &str, per_second: &str) -> Result<Done> {
         "unlink",
         json!({"records": 2 * count, "ms": started.elapsed().as_millis() as u64}),
     ))
+}
+
+/// `count` times: open a file of `folder` to write, on one CPU after the other.
+///
+/// # Errors
+/// When a call fails.
+pub fn hopping_opens(folder: &str, count: &str) -> Result<Done> {
+    let count: usize = count.parse()?;
+    let name = CString::new(format!("{folder}/hopping-{}", std::process::id()))?;
+    for cpu in allowed_cpus()?.into_iter().cycle().take(count) {
+        pin(0, cpu)?;
+        // SAFETY: `name` is a C string, and the descriptor is this loop's own.
+        unsafe {
+            let flags = libc::O_CREAT | libc::O_WRONLY;
+            libc::close(ok("open", libc::open(name.as_ptr(), flags, 0o600))?);
+        }
+    }
+    Ok(Done::new("open", json!({"records": count})))
 }

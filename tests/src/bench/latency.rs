@@ -51,15 +51,11 @@ pub fn run(settings: &Settings) -> Result<Report> {
 fn windows(sensor: &Sensor, rate: f64, settings: &Settings) -> Result<Vec<Vec<f64>>> {
     let (count, seconds) = (settings.pairs(20), settings.seconds(1.0));
     let own = std::process::id();
+    // Decoded afterwards: a reader that decodes lets the next batch wait.
     let taker = Taker::start(
         sensor.sandbox(),
-        move |all: &mut Vec<(u64, f64)>, now_ns, bytes| {
-            let records = decode_batch(bytes)?.records;
-            let stormed = records.iter().filter(|record| record.task.tgid == own);
-            all.extend(stormed.map(|record| {
-                let waited_ns = now_ns.saturating_sub(record.time_ns);
-                (record.time_ns, waited_ns as f64 / 1e6)
-            }));
+        |all: &mut Vec<(u64, Vec<u8>)>, now_ns, bytes| {
+            all.push((now_ns, bytes.to_vec()));
             Ok(())
         },
     )?;
@@ -76,12 +72,14 @@ fn windows(sensor: &Sensor, rate: f64, settings: &Settings) -> Result<Vec<Vec<f6
     }
     storm.end()?;
     let mut windows = vec![Vec::new(); count];
-    for (time_ns, ms) in taker.end()? {
-        let at = time_ns
-            .checked_sub(began_ns)
-            .map(|since| since as f64 / 1e9 / seconds);
-        if let Some(window) = at.and_then(|at| windows.get_mut(at as usize)) {
-            window.push(ms);
+    for (now_ns, bytes) in taker.end()? {
+        let records = decode_batch(&bytes)?.records;
+        for record in records.iter().filter(|record| record.task.tgid == own) {
+            let since_ns = record.time_ns.checked_sub(began_ns);
+            let at = since_ns.map(|since| since as f64 / 1e9 / seconds);
+            if let Some(window) = at.and_then(|at| windows.get_mut(at as usize)) {
+                window.push(now_ns.saturating_sub(record.time_ns) as f64 / 1e6);
+            }
         }
     }
     for window in &mut windows {

@@ -29,7 +29,7 @@ const USAGE: &str = "usage: trigger ACT [ARGUMENT…]
   late FIFO ACT…   again send|map-wx|compat FIFO
   crowd COUNT   syscalls SEED CALLS THREADS   hopping-syscalls SEED CALLS THREADS
   short-threads SEED CALLS THREADS   storm FOLDER COUNT PER_SECOND
-  mix FOLDER ROUNDS   fence";
+  hopping-opens FOLDER COUNT   mix FOLDER ROUNDS   fence";
 
 fn act(args: &[String]) -> Result<Done> {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -125,6 +125,7 @@ fn act(args: &[String]) -> Result<Done> {
         ["syscalls", seed, calls, threads] => syscalls::run(seed, calls, threads),
         ["hopping-syscalls", seed, calls, threads] => threads::hopping(seed, calls, threads),
         ["short-threads", seed, calls, threads] => threads::short(seed, calls, threads),
+        ["hopping-opens", folder, count] => syscalls::hopping_opens(folder, count),
         ["storm", folder, count, rate] => syscalls::storm(folder, count, rate),
         ["mix", folder, rounds] => mix::run(folder, rounds),
         ["crowd", count] => syscalls::crowd(count),
