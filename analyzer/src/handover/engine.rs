@@ -99,6 +99,9 @@ impl Engine {
                 Ok(End::Deposed) => tracing::warn!("the lease is lost; standing by"),
                 Err(Broken::Redis(error)) => {
                     self.outage.failed(&error, &mut self.service);
+                    if let Some(judging) = &mut self.judging {
+                        judging.ledger.redis_away();
+                    }
                     let wait = self.outage.backoff.wait();
                     if self.wait_out(wait).await {
                         return Ok(());

@@ -82,20 +82,20 @@ impl Judging {
     /// Redis is served by the process `run_id`. Another one may have lost what the one before
     /// held: all of it without persistence, the last of it with.
     pub fn served_by(&mut self, run_id: &[u8]) {
-        if self.server.as_deref() == Some(run_id) {
-            return;
+        if self.server.as_deref() != Some(run_id) {
+            if self.server.replace(run_id.to_vec()).is_some() {
+                tracing::warn!("redis: it was started anew; what it lost is counted as lost");
+                self.redis_lost();
+            }
+            self.pending
+                .fields
+                .insert("l:server".to_owned(), self.server.clone());
         }
-        if self.server.replace(run_id.to_vec()).is_some() {
-            tracing::warn!("redis: it was started anew; what it lost is counted as lost");
-            self.redis_lost();
-        }
-        self.pending
-            .fields
-            .insert("l:server".to_owned(), self.server.clone());
+        self.ledger.redis_serves();
     }
 
     /// Redis lost what it held.
     pub fn redis_lost(&mut self) {
-        self.ledger.redis_lost(self.boots.now_ns());
+        self.ledger.redis_lost();
     }
 }

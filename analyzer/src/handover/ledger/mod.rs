@@ -2,6 +2,9 @@
 //! unexplained. Pure; what changed goes into the checkpoint as `l:` fields.
 
 mod account;
+mod excuse;
+#[cfg(test)]
+mod excuse_tests;
 mod load;
 mod numbers;
 mod ranges;
@@ -16,6 +19,7 @@ use ravn_shared::kind::{Reason, Stream};
 use ravn_shared::wire::{Header, MAX_BATCH_BYTES, MAX_RECORDS};
 
 pub use account::{Account, Side};
+use excuse::Excuse;
 use load::{Count, Counter, Load, of_the_kernel, stage};
 use numbers::Numbers;
 use saved::{counts_field, numbers_field};
@@ -27,19 +31,6 @@ pub use window::Window;
 const MAX_LOADS: usize = 16;
 /// Most streams in all: six of 1024 CPUs in two loads, and room.
 const MAX_STREAMS: usize = 16_384;
-
-/// Seconds after the first news of a collector until all is known to be taken that may have
-/// been in Redis when it lost its data: counters are told once a second.
-const EXCUSED_TICKS: u64 = 5;
-
-/// Redis lost what it held, and it is not known yet what that was.
-#[derive(Clone, Copy, Debug)]
-enum Excuse {
-    /// No batch has come since.
-    Silent,
-    /// The first came at this tick.
-    Heard(u64),
-}
 
 /// What `record` found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +59,8 @@ pub struct Ledger {
     /// Times that a load was spoken of.
     news: u64,
     excuse: Option<Excuse>,
+    /// Redis is away: nothing can come, so nothing settles.
+    away: bool,
     streams: usize,
     changed: BTreeSet<Part>,
     gone: Vec<String>,
@@ -95,9 +88,7 @@ impl Ledger {
 
     /// The counters of a batch. Call before its records.
     pub fn header(&mut self, header: &Header<'_>) {
-        if let Some(excuse @ Excuse::Silent) = &mut self.excuse {
-            *excuse = Excuse::Heard(self.ticks);
-        }
+        self.heard();
         let lost = &header.lost;
         let midway = self.fresh && header.batch_no != 0;
         self.load(lost.load_id, midway);
@@ -183,21 +174,6 @@ impl Ledger {
         }
     }
 
-    /// Redis lost what it held: gaps of this time are its loss.
-    pub fn redis_lost(&mut self, now_ns: u64) {
-        self.excuse = Some(Excuse::Silent);
-        self.each_numbers(|numbers| numbers.excuse(now_ns));
-    }
-
-    fn each_numbers(&mut self, change: impl Fn(&mut Numbers)) {
-        for (id, load) in &mut self.loads {
-            for ((stream, cpu), numbers) in &mut load.streams {
-                change(numbers);
-                self.changed.insert(Part::Numbers(*id, *stream, *cpu));
-            }
-        }
-    }
-
     /// A batch went to `events:dead` whole: nobody could read it. What it held is a gap.
     pub fn undecodable(&mut self) {
         self.undecodable += 1;
@@ -218,19 +194,7 @@ impl Ledger {
     /// A second has passed.
     pub fn tick(&mut self, now_ns: u64) {
         self.ticks += 1;
-        if let Some(Excuse::Heard(at)) = self.excuse
-            && self.ticks > at + EXCUSED_TICKS
-        {
-            self.excuse = None;
-            self.each_numbers(Numbers::excuse_ends);
-        }
-        for numbers in self
-            .loads
-            .values_mut()
-            .flat_map(|load| load.streams.values_mut())
-        {
-            numbers.mark(now_ns);
-        }
+        self.settle(now_ns);
         let snapshot = self.snapshot(now_ns);
         let had_losses = self.window.has_losses();
         self.window.push(snapshot);
@@ -296,7 +260,7 @@ impl Ledger {
         Some(load.streams.entry((stream, cpu)).or_insert_with(|| {
             let mut numbers = Numbers::starting_at(base);
             if excused {
-                numbers.excuse(0);
+                numbers.excuse();
             }
             numbers
         }))

@@ -10,7 +10,7 @@ use super::ranges::Ranges;
 /// How long a number may be missing before it counts as a gap, nanoseconds: batches of
 /// another class overtake, and a sequence waits up to 1.5 s.
 pub const SETTLE_NS: u64 = 3_000_000_000;
-/// Most times that Redis lost something, kept apart; older ones are taken together.
+/// Most times that Redis lost something, kept apart; the nearest two are taken together.
 const MAX_EXCUSES: usize = 8;
 /// End of an excuse that still stands.
 const OPEN: u64 = u64::MAX;
@@ -26,10 +26,14 @@ pub struct Numbers {
     judged: Ranges,
     /// Of the judged, the ones that broke the judge.
     dead: u64,
-    /// Numbers that Redis may have lost, as ranges in rising order: what is missing in them
-    /// is its loss.
+    /// Numbers that Redis may have lost, as ranges in rising order that do not overlap: what
+    /// is missing in them is its loss.
     #[serde(default)]
     excuses: Vec<(u64, u64)>,
+    /// Below it nothing was under way at the last [`Self::mark`], so no loss of Redis begins
+    /// there. Checkpoints from before it was saved: all that was told.
+    #[serde(default = "all")]
+    settled: u64,
     /// Syscalls that arrived; of records nothing is kept here. After a restart, what was
     /// not judged arrives anew out of the in-flight list.
     #[serde(skip)]
@@ -37,6 +41,10 @@ pub struct Numbers {
     /// `taken` as it was known at a time, oldest first.
     #[serde(skip)]
     marks: VecDeque<(u64, u64)>,
+}
+
+const fn all() -> u64 {
+    u64::MAX
 }
 
 /// Sums over numbers; each number taken is in exactly one of the last three.
@@ -62,6 +70,7 @@ impl Numbers {
         Self {
             base,
             taken: base,
+            settled: base,
             ..Self::default()
         }
     }
@@ -103,8 +112,9 @@ impl Numbers {
         self.taken(first.saturating_add(count));
     }
 
-    /// Remembers what is taken now; what was taken [`SETTLE_NS`] ago is settled.
-    pub fn mark(&mut self, now_ns: u64) {
+    /// Remembers what is taken now; what was taken [`SETTLE_NS`] ago is settled. Says whether
+    /// more is settled than was at the last call.
+    pub fn mark(&mut self, now_ns: u64) -> bool {
         self.marks.push_back((now_ns, self.taken));
         while self
             .marks
@@ -113,18 +123,43 @@ impl Numbers {
         {
             self.marks.pop_front();
         }
+        let settled = self.settled(now_ns);
+        let more = settled > self.settled;
+        self.settled = self.settled.max(settled);
+        more
     }
 
-    /// Redis lost what it held: what is not settled yet may have been in it, and what is taken
+    /// Nothing settles until the next [`Self::mark`], whatever time passes.
+    pub fn hold(&mut self) {
+        if let Some(last) = self.marks.back() {
+            let settled = self.settled(last.0);
+            self.marks.clear();
+            self.marks.push_back((0, settled));
+        }
+    }
+
+    /// Redis lost what it held: what was not settled yet may have been in it, and what is taken
     /// until [`Self::excuse_ends`].
-    pub fn excuse(&mut self, now_ns: u64) {
-        if self.excuses.last().is_none_or(|last| last.1 != OPEN) {
-            self.excuses.push((self.settled(now_ns), OPEN));
+    pub fn excuse(&mut self) {
+        if self.is_excused() {
+            return;
         }
+        // What the one before may have lost is lost already.
+        let before = self.excuses.last().map_or(self.base, |last| last.1);
+        self.excuses.push((self.settled.max(before), OPEN));
         if self.excuses.len() > MAX_EXCUSES {
-            let first = self.excuses.remove(0);
-            self.excuses[0].0 = first.0;
+            // A gap between the two is excused then, so as few numbers as can be.
+            let between = |at: &usize| self.excuses[at + 1].0 - self.excuses[*at].1;
+            if let Some(at) = (0..MAX_EXCUSES).min_by_key(between) {
+                let next = self.excuses.remove(at + 1);
+                self.excuses[at].1 = next.1;
+            }
         }
+    }
+
+    /// Whether an excuse still stands.
+    pub fn is_excused(&self) -> bool {
+        self.excuses.last().is_some_and(|last| last.1 == OPEN)
     }
 
     /// What is taken from now on cannot have been lost then.
@@ -175,7 +210,14 @@ impl Numbers {
     /// Call after reading it back: what was judged has arrived. False if it is damaged.
     pub fn restored(&mut self) -> bool {
         self.arrived = self.judged.clone();
-        self.excuse_ends();
+        self.settled = self.settled.min(self.taken);
+        // Older versions let them overlap.
+        let mut end = 0;
+        for (from, to) in &mut self.excuses {
+            *from = end.max(*from);
+            *to = (*to).max(*from);
+            end = *to;
+        }
         self.base <= self.taken
             && self.judged.is_sound()
             && self.judged.end() <= self.taken

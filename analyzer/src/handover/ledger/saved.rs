@@ -4,6 +4,7 @@ use ravn_shared::kind::Stream;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::excuse::Excuse;
 use super::load::{Count, Counter};
 use super::numbers::Numbers;
 use super::{Ledger, Part, Window};
@@ -102,9 +103,13 @@ impl Ledger {
                 if !numbers.restored() {
                     return Err(damaged("numbers that contradict each other"));
                 }
+                let excused = numbers.is_excused();
                 *self
                     .numbers(id, stream, cpu, 0)
                     .ok_or_else(|| damaged("more streams than any host has"))? = numbers;
+                if excused {
+                    self.excuse = Some(Excuse::Silent);
+                }
             }
             _ => return Err(damaged("no field of this version's ledger")),
         }

@@ -320,7 +320,7 @@ fn what_redis_lost_is_its_loss_and_nothing_else_is() {
     // 5 are missing before, 10 went with Redis, 3 are missing later.
     take(&mut ledger, 5..20, 20);
     seconds(&mut ledger, 0, 10);
-    ledger.redis_lost(10 * SECOND);
+    ledger.redis_lost();
     seconds(&mut ledger, 10, 60);
     take(&mut ledger, 30..40, 40);
     seconds(&mut ledger, 70, 10);
