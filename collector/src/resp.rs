@@ -6,15 +6,19 @@
 //! commands and telling errors apart is still the crate's.
 
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use redis::{ConnectionAddr, ConnectionInfo, ErrorKind, Pipeline, RedisError, RedisResult};
+use redis::{ConnectionAddr, ErrorKind, Pipeline, RedisConnectionInfo, RedisError, RedisResult};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 /// The longest line of a reply.
 const MOST_REPLY: usize = 4096;
+/// For connecting, to all addresses of a name together.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// After a write that failed, for replies to what was written: they are here, or late.
+const LAST_REPLIES: Duration = Duration::from_millis(100);
 
 /// One reply.
 #[derive(Clone, Debug)]
@@ -27,7 +31,17 @@ pub enum Reply {
     Refused(RedisError),
 }
 
-/// An open connection, its user known to Redis.
+impl Reply {
+    /// The error that it is.
+    pub fn refusal(self) -> Option<RedisError> {
+        match self {
+            Self::Refused(error) => Some(error),
+            Self::Done | Self::Number(_) => None,
+        }
+    }
+}
+
+/// An open connection.
 #[derive(Debug)]
 pub struct Connection {
     stream: Stream,
@@ -43,18 +57,24 @@ enum Stream {
 }
 
 impl Connection {
-    /// Connects and authenticates. No [`Self::ask`] takes longer than `patience`, however
-    /// slowly the other side sends or reads.
+    /// Connects. No [`Self::ask`] takes much longer than `patience`, however slowly the other
+    /// side sends or reads.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn open(address: &ConnectionAddr, patience: Duration) -> RedisResult<Self> {
+        Ok(Self {
+            stream: connect(address)?,
+            rest: Vec::new(),
+            patience,
+        })
+    }
+
+    /// Makes the user known to Redis.
     ///
     /// # Errors
     /// The system's, or Redis's refusal of the user.
-    pub fn open(info: &ConnectionInfo, patience: Duration) -> RedisResult<Self> {
-        let mut connection = Self {
-            stream: connect(info.addr(), patience)?,
-            rest: Vec::new(),
-            patience,
-        };
-        let settings = info.redis_settings();
+    pub fn log_in(&mut self, settings: &RedisConnectionInfo) -> RedisResult<()> {
         let mut hello = redis::pipe();
         if let Some(password) = settings.password() {
             hello.cmd("AUTH").arg(settings.username()).arg(password);
@@ -63,32 +83,45 @@ impl Connection {
             hello.cmd("SELECT").arg(settings.db());
         }
         if hello.cmd_iter().next().is_some() {
-            connection.order(&hello)?;
+            self.order(&hello)?;
         }
-        Ok(connection)
+        Ok(())
     }
 
-    /// Sends commands and reads a reply to each.
-    ///
-    /// # Errors
-    /// The system's, or of a reply that is none of those expected. The connection cannot be
-    /// used any more then.
-    pub fn ask(&mut self, commands: &Pipeline) -> RedisResult<Vec<Reply>> {
+    /// Sends commands and reads a reply to each. Those read before a failure are given beside
+    /// it: what they confirm was done. The failure is the system's, or of a reply that is none
+    /// of those expected; the connection cannot be used any more then.
+    pub fn ask(&mut self, commands: &Pipeline) -> (Vec<Reply>, RedisResult<()>) {
+        let mut replies = Vec::new();
+        let asked = self.exchange(commands, &mut replies);
+        (replies, asked)
+    }
+
+    fn exchange(&mut self, commands: &Pipeline, replies: &mut Vec<Reply>) -> RedisResult<()> {
         let deadline = Instant::now() + self.patience;
-        self.write(&commands.get_packed_pipeline(), deadline)?;
-        commands.cmd_iter().map(|_| self.reply(deadline)).collect()
+        let written = self.write(&commands.get_packed_pipeline(), deadline);
+        let deadline = match written {
+            Ok(()) => deadline,
+            Err(_) => Instant::now() + LAST_REPLIES,
+        };
+        for _ in commands.cmd_iter() {
+            match self.reply(deadline) {
+                Ok(reply) => replies.push(reply),
+                // A write that failed is the cause of a reply that does not come.
+                Err(error) => return Err(written.err().map_or(error, RedisError::from)),
+            }
+        }
+        Ok(written?)
     }
 
     /// The same for commands none of which may be refused.
     ///
     /// # Errors
-    /// As [`Self::ask`], and the first refusal.
+    /// A failure of [`Self::ask`], or the first refusal.
     pub fn order(&mut self, commands: &Pipeline) -> RedisResult<Vec<Reply>> {
-        let replies = self.ask(commands)?;
-        let refusal = replies.iter().find_map(|reply| match reply {
-            Reply::Refused(error) => Some(error.clone()),
-            _ => None,
-        });
+        let (replies, asked) = self.ask(commands);
+        asked?;
+        let refusal = replies.iter().cloned().find_map(Reply::refusal);
         refusal.map_or(Ok(replies), Err)
     }
 
@@ -175,36 +208,43 @@ impl Connection {
     }
 }
 
-fn connect(address: &ConnectionAddr, patience: Duration) -> RedisResult<Stream> {
+fn connect(address: &ConnectionAddr) -> RedisResult<Stream> {
     match address {
         ConnectionAddr::Unix(path) => {
             let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
             // A stopped Redis does not accept; once its queue is full, connect waits too.
-            socket.set_write_timeout(Some(patience))?;
+            socket.set_write_timeout(Some(CONNECT_TIMEOUT))?;
             socket.connect(&SockAddr::unix(path)?).map_err(timed)?;
             Ok(Stream::Unix(UnixStream::from(std::os::fd::OwnedFd::from(
                 socket,
             ))))
         }
         ConnectionAddr::Tcp(host, port) => {
-            let mut last = None;
-            for address in (host.as_str(), *port).to_socket_addrs()? {
-                match TcpStream::connect_timeout(&address, patience) {
-                    Ok(stream) => {
-                        stream.set_nodelay(true)?;
-                        return Ok(Stream::Tcp(stream));
-                    }
-                    Err(error) => last = Some(error),
-                }
-            }
-            let none = || io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address"));
-            Err(last.unwrap_or_else(none).into())
+            let addresses: Vec<_> = (host.as_str(), *port).to_socket_addrs()?.collect();
+            let stream = connect_first(&addresses, CONNECT_TIMEOUT)?;
+            stream.set_nodelay(true)?;
+            Ok(Stream::Tcp(stream))
         }
         _ => Err(RedisError::from((
             ErrorKind::InvalidClientConfig,
             "this build speaks no TLS; give unix:///path/to/socket or redis://host:port",
         ))),
     }
+}
+
+/// The first of the addresses that answers. Each has its share of the time that is left, so
+/// that silent ones hide no other.
+fn connect_first(addresses: &[SocketAddr], within: Duration) -> io::Result<TcpStream> {
+    let deadline = Instant::now() + within;
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
+    for (index, address) in addresses.iter().enumerate() {
+        let waiting = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
+        match TcpStream::connect_timeout(address, left(deadline)? / waiting) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = timed(error),
+        }
+    }
+    Err(last)
 }
 
 /// Time until the deadline; none left is an error, as a timeout of zero means none at all.
@@ -239,78 +279,4 @@ fn unexpected(text: &str) -> RedisError {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use std::os::unix::net::UnixListener;
-    use std::thread;
-
-    use redis::IntoConnectionInfo;
-
-    use super::*;
-
-    const PATIENCE: Duration = Duration::from_millis(500);
-
-    /// What a PING is answered with by a server that says `bytes`, as fast as `every` of them
-    /// comes.
-    fn pinged(name: &str, bytes: &'static [u8], every: Duration) -> RedisResult<Vec<Reply>> {
-        let path = std::env::temp_dir().join(format!("ravn-resp-{}-{name}", std::process::id()));
-        let listener = UnixListener::bind(&path).unwrap();
-        thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            for byte in bytes.iter().cycle() {
-                if stream.write_all(&[*byte]).is_err() {
-                    return;
-                }
-                thread::sleep(every);
-            }
-        });
-        let info = format!("unix://{}", path.display())
-            .into_connection_info()
-            .unwrap();
-        let mut connection = Connection::open(&info, PATIENCE).unwrap();
-        std::fs::remove_file(path).unwrap();
-        let mut commands = redis::pipe();
-        commands.cmd("PING").cmd("LLEN").arg("events:raw");
-        connection.ask(&commands)
-    }
-
-    #[test]
-    fn replies_are_told_apart() {
-        let replies = pinged("good", b"+PONG\r\n-OOM no room\r\n", Duration::ZERO).unwrap();
-        assert!(matches!(replies[0], Reply::Done));
-        let Reply::Refused(error) = &replies[1] else {
-            panic!("{replies:?}");
-        };
-        assert_eq!(error.code(), Some("OOM"));
-        let replies = pinged("more", b":17\r\n$-1\r\n", Duration::ZERO).unwrap();
-        assert!(matches!(replies[..], [Reply::Number(17), Reply::Done]));
-    }
-
-    #[test]
-    fn what_no_command_is_answered_with_ends_the_connection() {
-        for (name, bytes) in [
-            ("bulk", &b"$1073741824\r\n"[..]),
-            ("array", b"*1000000000\r\n"),
-            ("nest", b"*1\r\n"),
-            ("line", b"+never ends"),
-            ("minus", b":-1\r\n"),
-            ("junk", b"\xff\xfe\r\n"),
-            ("empty", b"\r\n"),
-        ] {
-            let error = pinged(name, bytes, Duration::ZERO).unwrap_err();
-            assert!(
-                error.to_string().contains("is this Redis?"),
-                "{name}: {error}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_reply_in_drops_is_not_waited_for_without_end() {
-        let began = Instant::now();
-        let error = pinged("slow", b"+", PATIENCE / 5).unwrap_err();
-        assert!(error.to_string().contains("in time"), "{error}");
-        assert!(began.elapsed() < PATIENCE * 4);
-    }
-}
+mod tests;

@@ -39,14 +39,14 @@ pub struct Wire {
     /// When the sender last finished a step (sent, waited, or failed and tried
     /// again), CLOCK_BOOTTIME nanoseconds.
     pub step_ns: AtomicU64,
-    /// Why Redis does not take batches, with the mend.
+    /// Why Redis does not take batches, or the collector's hash, with the mend.
     trouble: Mutex<Option<String>>,
     /// Fields of the collector's hash.
     report: Mutex<Vec<(String, String)>>,
 }
 
 impl Wire {
-    /// Why Redis does not take batches, if it does not.
+    /// Why Redis does not take batches, or the collector's hash, if it does not.
     pub fn trouble(&self) -> Option<String> {
         self.trouble
             .lock()
@@ -117,7 +117,9 @@ impl Sender {
     fn session(&mut self, backoff: &mut link::Backoff) -> Result<(), String> {
         let info = link::connection_info(&self.config).map_err(|error| error.to_string())?;
         let explain = |error: RedisError| link::explain(&error);
-        let mut connection = Connection::open(&info, REPLY_TIMEOUT).map_err(explain)?;
+        let mut connection = Connection::open(info.addr(), REPLY_TIMEOUT).map_err(explain)?;
+        self.wire.stepped();
+        connection.log_in(info.redis_settings()).map_err(explain)?;
         self.wire.stepped();
         connection
             .order(redis::pipe().cmd("PING"))
@@ -125,13 +127,15 @@ impl Sender {
         self.look(&mut connection).map_err(explain)?;
         self.wire.connected.store(true, Ordering::Relaxed);
         let mut report_due = Instant::now();
+        let mut unreported = None;
         loop {
             self.wire.stepped();
             if self.ended() {
                 return Ok(());
             }
             if report_due <= Instant::now() {
-                self.report(&mut connection).map_err(explain)?;
+                let refusal = self.report(&mut connection).map_err(explain)?;
+                unreported = refusal.map(explain);
                 report_due = Instant::now() + REPORT_EVERY;
             }
             let batches = self.outbox.take(
@@ -147,7 +151,8 @@ impl Sender {
                 continue;
             }
             self.send(&mut connection, batches)?;
-            self.wire.set_trouble(None);
+            // That of the batches comes first: told in turns, both would be told at every attempt.
+            self.wire.set_trouble(unreported.clone());
             backoff.reset();
         }
     }
@@ -167,32 +172,29 @@ impl Sender {
         for batch in &batches {
             pipeline.lpush(&raw, batch.bytes.as_slice());
         }
-        let replies = match connection.ask(&pipeline) {
-            Ok(replies) => replies,
-            // Some of them may have arrived; the analyzer knows copies by their numbers.
-            Err(error) => {
-                self.outbox.put_back(batches);
-                return Err(link::explain(&error));
-            }
-        };
-        let mut refused = Vec::new();
-        let mut refusal = None;
-        for (batch, reply) in batches.into_iter().zip(replies) {
-            match reply {
-                Reply::Number(len) => {
+        let (replies, asked) = connection.ask(&pipeline);
+        let mut replies = replies.into_iter();
+        let (mut left, mut refusal) = (Vec::new(), None);
+        for batch in batches {
+            match replies.next() {
+                Some(Reply::Number(len)) => {
                     self.backlog.pushed(batch.bytes.len(), batch.counts);
                     self.backlog.observed(len);
                     self.outbox.done(1);
                 }
-                Reply::Refused(error) => {
+                Some(Reply::Refused(error)) => {
                     refusal = refusal.or(Some(error));
-                    refused.push(batch);
+                    left.push(batch);
                 }
-                Reply::Done => refused.push(batch),
+                // Without a reply it may have arrived all the same; the analyzer knows copies
+                // by their numbers.
+                Some(Reply::Done) | None => left.push(batch),
             }
         }
-        if !refused.is_empty() {
-            self.outbox.put_back(refused);
+        let all = left.is_empty();
+        self.outbox.put_back(left);
+        asked.map_err(|error| link::explain(&error))?;
+        if !all {
             let Some(error) = refusal else {
                 return Err("redis: LPUSH was answered with no number; is this Redis?".to_owned());
             };
@@ -233,7 +235,9 @@ impl Sender {
         Ok(())
     }
 
-    fn report(&self, connection: &mut Connection) -> RedisResult<()> {
+    /// Writes the collector's hash. A refusal is given back and ends no session: at maxmemory
+    /// this is refused first, and only a session that goes on trims.
+    fn report(&self, connection: &mut Connection) -> RedisResult<Option<RedisError>> {
         let fields = self
             .wire
             .report
@@ -241,12 +245,66 @@ impl Sender {
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         if fields.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let key = self.keys.collector();
         let mut told = redis::pipe();
         told.cmd("HSET").arg(&key).arg(&fields);
         told.cmd("PEXPIRE").arg(&key).arg(REPORT_EXPIRES_MS);
-        connection.order(&told).map(drop)
+        let (replies, asked) = connection.ask(&told);
+        asked?;
+        Ok(replies.into_iter().find_map(Reply::refusal))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::io::Write;
+    use std::os::unix::net::UnixListener;
+
+    use ravn_shared::kind::Class;
+
+    use crate::batch::Counts;
+
+    use super::*;
+
+    /// A line so slow that time is up after some replies: what they confirm is not sent again.
+    #[test]
+    fn what_was_confirmed_is_not_sent_again() {
+        let path = std::env::temp_dir().join(format!("ravn-send-{}", std::process::id()));
+        let listener = UnixListener::bind(&path).unwrap();
+        let address = redis::ConnectionAddr::Unix(path.clone());
+        let patience = Duration::from_millis(300);
+        let mut connection = Connection::open(&address, patience).unwrap();
+        std::fs::remove_file(path).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        server.write_all(b":1\r\n:2\r\n:").unwrap();
+
+        let outbox = Arc::new(Outbox::new(1000));
+        for mark in 1..=4 {
+            outbox.push(Batch {
+                class: Class::Ordinary,
+                bytes: vec![mark; 10],
+                counts: Counts::default(),
+            });
+        }
+        let mut sender = Sender {
+            config: RedisConfig::default(),
+            keys: Keys::new("", None),
+            outbox: Arc::clone(&outbox),
+            wire: Arc::default(),
+            backlog: Backlog::new(1000),
+        };
+        let batches = outbox.take((9, 1000), Class::Sequences, Duration::ZERO);
+        let error = sender.send(&mut connection, batches).unwrap_err();
+        assert!(error.contains("in time"), "{error}");
+        assert_eq!(sender.backlog.len(), 2);
+        let left = outbox.take((9, 1000), Class::Sequences, Duration::ZERO);
+        let marks: Vec<_> = left.iter().map(|batch| batch.bytes[0]).collect();
+        assert_eq!(marks, [3, 4]);
+        outbox.done(left.len());
+        assert!(outbox.is_idle());
     }
 }
