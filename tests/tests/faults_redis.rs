@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use ravn_tests::harness::{Line, Sandbox};
+use ravn_tests::harness::{Line, Sandbox, wait_until};
 
 #[test]
 fn killed_and_back_without_its_data() {
@@ -88,6 +88,49 @@ fn full() {
     line.order(&["CONFIG", "SET", "maxmemory", "512mb"])
         .unwrap();
     line.after_fault(Instant::now()).unwrap();
+}
+
+/// Something else filled Redis: halving the list once is not enough, and nothing but the
+/// collector can free any more.
+#[test]
+fn filled_by_another() {
+    let Some(mut line) = Line::start("faults_redis::filled_by_another").unwrap() else {
+        return;
+    };
+    line.analyzer().unwrap().signal(libc::SIGSTOP).unwrap();
+    line.storm(20_000, 8000).unwrap();
+    std::thread::sleep(Duration::from_secs(4));
+    let raw = line.sandbox.keys().raw();
+    let mut admin = line.sandbox.redis.admin().unwrap();
+    let waiting: usize = redis::cmd("MEMORY")
+        .arg(&["USAGE", &raw, "SAMPLES", "0"])
+        .query(&mut admin)
+        .unwrap();
+    let most = used(&mut admin) + (64 << 10);
+    redis::cmd("SET")
+        .arg("another")
+        .arg(vec![0_u8; waiting / 100 * 58])
+        .exec(&mut admin)
+        .unwrap();
+    redis::cmd("CONFIG")
+        .arg(&["SET", "maxmemory", &most.to_string()])
+        .exec(&mut admin)
+        .unwrap();
+    line.analyzer().unwrap().signal(libc::SIGCONT).unwrap();
+    line.attack().unwrap();
+    line.both_say("OOM").unwrap();
+    wait_until(Duration::from_secs(5), "room in Redis", || {
+        Ok((used(&mut admin) < most).then_some(()))
+    })
+    .unwrap();
+    drop(admin);
+    line.after_fault(Instant::now()).unwrap();
+}
+
+/// Bytes that Redis uses.
+fn used(admin: &mut redis::Connection) -> usize {
+    let info: redis::InfoDict = redis::cmd("INFO").arg("memory").query(admin).unwrap();
+    info.get("used_memory").unwrap()
 }
 
 #[test]
