@@ -157,4 +157,6 @@ sensor_environment() {
     export REDISCLI_AUTH RAVN_REDIS_URL RAVN_OPERATOR_URL
     # With the analyzer's rights ravn doctor can look at Redis' policy.
     export RAVN_ANALYZER_CONFIG=$folder/analyzer.toml
+    # So that ravn-collector check and unload speak of this sensor.
+    export RAVN_COLLECTOR_CONFIG=$folder/collector.toml
 }

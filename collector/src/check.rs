@@ -1,6 +1,7 @@
 //! `ravn-collector check`: what this kernel lets the sensor see.
 
-use std::io::IsTerminal;
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
 
 use anyhow::Result;
 use ravn_shared::link;
@@ -23,25 +24,33 @@ pub fn run(config: &Config, json: bool) -> Result<()> {
         link::random_id(),
     )?;
     let coverage = coverage::report(&programs.fates, &config.filter.scope(false));
+    let mut text = String::new();
     if json {
-        println!(
-            "{}",
-            serde_json::to_string_pretty(&report::texts(&coverage))?
-        );
-        return Ok(());
+        text = serde_json::to_string_pretty(&report::texts(&coverage))?;
+        text.push('\n');
+    } else {
+        lines(&coverage, &mut text);
     }
+    // A reader that has seen enough (`| head`) is no failure.
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// A line for each kind, coloured on a terminal.
+fn lines(coverage: &BTreeMap<&'static str, Coverage>, out: &mut String) {
     let colours = std::io::stdout().is_terminal();
-    for (kind, coverage) in &coverage {
+    for (kind, coverage) in coverage {
         let colour = match coverage {
             Coverage::Full => "32",
             Coverage::Degraded(_) => "33",
             Coverage::Absent(_) => "31",
         };
-        if colours {
-            println!("{kind:<12} \x1b[{colour}m{coverage}\x1b[0m");
+        out.push_str(&if colours {
+            format!("{kind:<12} \x1b[{colour}m{coverage}\x1b[0m\n")
         } else {
-            println!("{kind:<12} {coverage}");
-        }
+            format!("{kind:<12} {coverage}\n")
+        });
     }
-    Ok(())
 }

@@ -89,7 +89,10 @@ pub fn cut(text: &str, width: usize) -> String {
     out
 }
 
-/// Columns and rows of the terminal on standard output; 100 by 40 where there is none.
+/// Columns where no terminal is: what reads a pipe wants its lines whole.
+const NO_TERMINAL: usize = 4096;
+
+/// Columns and rows of the terminal on standard output; [`NO_TERMINAL`] by 40 where there is none.
 pub fn size() -> (usize, usize) {
     let mut window = libc::winsize {
         ws_row: 0,
@@ -102,7 +105,7 @@ pub fn size() -> (usize, usize) {
     if answer == 0 && window.ws_col > 0 && window.ws_row > 0 {
         (usize::from(window.ws_col), usize::from(window.ws_row))
     } else {
-        (100, 40)
+        (NO_TERMINAL, 40)
     }
 }
 

@@ -106,12 +106,23 @@ impl State {
 
     /// Everything that the ledger counts as lost.
     pub fn lost(&self, of: &str) -> u64 {
+        self.lost_by(of).iter().map(|(_, count)| count).sum()
+    }
+
+    /// The same by stage and reason (`kernel.budget`), the most first.
+    pub fn lost_by(&self, of: &str) -> Vec<(String, u64)> {
         let lost = self
             .analyzer
             .get("ledger")
             .and_then(|ledger| ledger[of]["lost"].as_object());
-        lost.map(|reasons| reasons.values().filter_map(Value::as_u64).sum())
-            .unwrap_or_default()
+        let mut reasons: Vec<_> = lost
+            .into_iter()
+            .flatten()
+            .filter_map(|(reason, count)| Some((reason.clone(), count.as_u64()?)))
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        reasons
     }
 }
 

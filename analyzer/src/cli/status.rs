@@ -95,7 +95,12 @@ fn counts(state: &State, paint: Paint) -> Vec<String> {
             paint.bad("the collector does not run (systemctl status ravn-collector; ravn doctor)"),
         ];
     }
-    let lost = state.collected("lost") + state.lost("records") + state.lost("syscalls");
+    // The ledger holds what the collector lost; its own count is for when nobody judges.
+    let lost = if state.analyzer.is_empty() {
+        state.collected("lost")
+    } else {
+        state.lost("records") + state.lost("syscalls")
+    };
     let shown = format!("{} lost", grouped(lost));
     let mut seen = format!(
         "{}{} events, {} syscalls handed over, {}",

@@ -215,17 +215,58 @@ fn lag(state: &State) -> Check {
 }
 
 fn losses(state: &State) -> Check {
-    let (records, syscalls) = (state.lost("records"), state.lost("syscalls"));
     let unexplained =
         state.ledger("records", "unexplained") + state.ledger("syscalls", "unexplained");
-    let seen = format!("{records} records, {syscalls} syscalls; {unexplained} unexplained");
-    if records == 0 && unexplained == 0 {
-        Check::good("losses", seen)
-    } else {
-        Check::note(
-            "losses",
-            seen,
-            "raise rings.* in collector.toml, or give the collector more CPU",
-        )
+    let mut by = state.lost_by("records");
+    by.extend(state.lost_by("syscalls"));
+    let mut seen = format!(
+        "{} records, {} syscalls; {unexplained} unexplained",
+        state.lost("records"),
+        state.lost("syscalls")
+    );
+    if by.is_empty() && unexplained == 0 {
+        return Check::good("losses", seen);
+    }
+    for (reason, count) in &by {
+        seen.push_str(&format!("; {reason} {}", grouped(*count)));
+    }
+    for cut in cuts(state) {
+        seen.push_str(&format!("; {cut}"));
+    }
+    let mut mends: Vec<&str> = by.iter().map(|(reason, _)| mend_of(reason)).collect();
+    if unexplained > 0 {
+        mends.push("see when the collector was killed: journalctl -u ravn-collector");
+    }
+    mends.sort_unstable();
+    mends.dedup();
+    Check::note("losses", seen, mends.join("; "))
+}
+
+/// Whose records the budget cut, the most first.
+fn cuts(state: &State) -> Vec<String> {
+    let cuts = state.collector.get("budget_cut").and_then(Value::as_array);
+    cuts.into_iter()
+        .flatten()
+        .take(3)
+        .map(|cut| {
+            format!(
+                "of process {} {} {}",
+                text(cut.get("tgid")),
+                text(cut.get("count")),
+                text(cut.get("kind"))
+            )
+        })
+        .collect()
+}
+
+/// What helps against a loss, by its `stage.reason`.
+fn mend_of(reason: &str) -> &'static str {
+    match reason.rsplit('.').next().unwrap_or_default() {
+        "budget" => "raise filter.budget in collector.toml, or exclude the program",
+        "ring_full" => "raise rings.* in collector.toml, or give the collector more CPU",
+        "list_full" | "redis_oom" => "give the analyzer more CPU, or Redis more memory",
+        "buffer_full" => "mend Redis: it was away for longer than the buffer lasts",
+        "data_lost" => "Redis restarted without its data",
+        _ => "docs/wire.md says what each reason means",
     }
 }
