@@ -22,7 +22,7 @@
 struct scratch {
 	struct ravn_hdr hdr;
 	__u8 body[SCRATCH_BYTES + SCRATCH_SLACK];
-	/* Arguments of the global functions below: the verifier passes no kernel pointer as
+	/* Arguments of common.bpf.h's global functions: the verifier passes no kernel pointer as
 	 * a number, and what comes out of a map is one. Never handed over. */
 	__u64 pointers[2];
 	/* Length of the path so far: in memory it is any number to the verifier, so the walk's
