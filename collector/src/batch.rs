@@ -1,6 +1,7 @@
 //! Records of a drain, encoded as they come, cut into batches of one class.
 
 use ravn_shared::kind::{Class, Stream};
+use ravn_shared::pack::PackError;
 use ravn_shared::wire::{self, Header, Lost, MAX_BATCH_BYTES, MAX_RECORDS};
 
 /// An encoded batch and what would be lost with it.
@@ -70,6 +71,12 @@ struct Pending {
     numbers: u64,
 }
 
+/// How long a record waits for its batch to fill, by class, nanoseconds.
+pub type Patience = [u64; Class::ALL.len()];
+
+/// Nothing waits.
+pub const AT_ONCE: Patience = [0; Class::ALL.len()];
+
 /// Pending records of one class.
 #[derive(Debug, Default)]
 struct Shelf {
@@ -116,7 +123,7 @@ impl Batcher {
         &mut self,
         record: &ravn_shared::event::Record<'_>,
         now: impl FnOnce() -> u64,
-    ) -> Result<(), rmp_serde::encode::Error> {
+    ) -> Result<(), PackError> {
         let stream = record.event.stream();
         let class = record
             .event
@@ -142,23 +149,22 @@ impl Batcher {
         Ok(())
     }
 
-    /// Cuts the shelves into batches and passes each to `out`: all of them if `all`,
-    /// else those that are full or whose oldest record waited for `patience_ns`. The
-    /// first batch carries `lost`, which it takes.
+    /// Cuts the shelves into batches and passes each to `out`: those that are full, or whose
+    /// oldest record waited for its class' `patience`. The first batch carries `lost`, which it
+    /// takes.
     ///
     /// # Errors
     /// As [`wire::encode_batch`].
     pub fn cut(
         &mut self,
-        all: bool,
         now_ns: u64,
-        patience_ns: u64,
+        patience: Patience,
         lost: &mut Option<Lost>,
         mut out: impl FnMut(Batch),
-    ) -> Result<(), rmp_serde::encode::Error> {
+    ) -> Result<(), PackError> {
         for class in Class::ALL {
             let shelf = &mut self.shelves[class as usize];
-            let due = all || now_ns.saturating_sub(shelf.since_ns) >= patience_ns;
+            let due = now_ns.saturating_sub(shelf.since_ns) >= patience[class as usize];
             let full = shelf.pending.len() >= MAX_RECORDS || shelf.bytes.len() >= MAX_BATCH_BYTES;
             if shelf.pending.is_empty() || !(due || full) {
                 continue;
@@ -182,7 +188,7 @@ impl Batcher {
     ///
     /// # Errors
     /// As [`wire::encode_batch`].
-    pub fn empty(&mut self, lost: Lost) -> Result<Batch, rmp_serde::encode::Error> {
+    pub fn empty(&mut self, lost: Lost) -> Result<Batch, PackError> {
         self.seal(Class::Essential, &[], &[], Some(lost))
     }
 
@@ -192,7 +198,7 @@ impl Batcher {
         bytes: &[u8],
         records: &[Pending],
         lost: Option<Lost>,
-    ) -> Result<Batch, rmp_serde::encode::Error> {
+    ) -> Result<Batch, PackError> {
         let origin = &self.origin;
         let header = Header {
             schema: wire::SCHEMA,
@@ -209,18 +215,21 @@ impl Batcher {
             }),
         };
         let mut counts = Counts::of(origin.load_id);
+        let mut size = 0;
         for record in records {
             counts.add(record.stream, record.numbers);
+            size += record.end - record.start;
         }
-        let size: usize = records.iter().map(|record| record.end - record.start).sum();
         let mut out = Vec::with_capacity(size + 256);
-        wire::encode_batch(
-            &header,
-            records
-                .iter()
-                .map(|record| &bytes[record.start..record.end]),
-            &mut out,
-        )?;
+        wire::begin_batch(&header, records.len(), &mut out)?;
+        // What was drained in the order of time lies so on its shelf: few copies.
+        for run in records.chunk_by(|one, next| one.end == next.start) {
+            if let [first, ..] = run
+                && let [.., last] = run
+            {
+                out.extend_from_slice(&bytes[first.start..last.end]);
+            }
+        }
         self.next_no += 1;
         Ok(Batch {
             class,
@@ -303,7 +312,7 @@ mod tests {
         }
         let mut batches = Vec::new();
         batcher
-            .cut(true, 0, 0, &mut None, |batch| batches.push(batch))
+            .cut(0, AT_ONCE, &mut None, |batch| batches.push(batch))
             .unwrap();
         let mut seen = [0; 3];
         for batch in &batches {
@@ -328,11 +337,11 @@ mod tests {
         batcher.push(&record(1, exit()), || 100).unwrap();
         let mut count = 0;
         batcher
-            .cut(false, 119, 20, &mut None, |_| count += 1)
+            .cut(119, [20; 3], &mut None, |_| count += 1)
             .unwrap();
         assert_eq!(count, 0);
         batcher
-            .cut(false, 120, 20, &mut None, |_| count += 1)
+            .cut(120, [20; 3], &mut None, |_| count += 1)
             .unwrap();
         assert_eq!(count, 1);
     }

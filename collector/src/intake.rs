@@ -7,6 +7,7 @@ use std::rc::Rc;
 use ravn_shared::clock;
 use ravn_shared::event::{Event, Place, Record, Tampering, Task};
 use ravn_shared::kind::Stream;
+use ravn_shared::pack::PackError;
 use ravn_shared::redact::Redactor;
 
 use crate::abi::{self, Decoder};
@@ -71,7 +72,7 @@ impl Intake {
     ///
     /// # Errors
     /// When it cannot be encoded.
-    pub fn say(&self, finding: &Finding) -> Result<(), rmp_serde::encode::Error> {
+    pub fn say(&self, finding: &Finding) -> Result<(), PackError> {
         let task = self.0.borrow().own;
         self.own(&Record {
             cpu: 0,
@@ -91,7 +92,7 @@ impl Intake {
     ///
     /// # Errors
     /// When it cannot be encoded.
-    pub fn own(&self, record: &Record<'_>) -> Result<(), rmp_serde::encode::Error> {
+    pub fn own(&self, record: &Record<'_>) -> Result<(), PackError> {
         let mut state = self.0.borrow_mut();
         let numbered = Record {
             n: state.said,
@@ -121,16 +122,17 @@ impl Intake {
             own,
             ..
         } = &mut *state;
-        let malformed = malformed.entry(*load_id).or_default();
+        let mut lost =
+            |stream, numbers| malformed.entry(*load_id).or_default().add(stream, numbers);
         let Some(record) = decoder.decode(bytes) else {
             match abi::numbers_of(bytes) {
-                Some((stream, numbers)) => malformed.add(stream, numbers),
+                Some((stream, numbers)) => lost(stream, numbers),
                 None => *unreadable += 1,
             }
             return;
         };
         if batcher.push(&record, clock::boottime_ns).is_err() {
-            malformed.add(record.event.stream(), record.event.numbers());
+            lost(record.event.stream(), record.event.numbers());
             return;
         }
         if seen.note(&record) {

@@ -40,11 +40,14 @@ impl Outbox {
         }
     }
 
-    /// Adds a batch. Over the bound the oldest batch of the cheapest class goes first.
-    pub fn push(&self, batch: Batch) {
+    /// Adds batches, all before the sender wakes: it takes them together. Over the bound the
+    /// oldest batch of the cheapest class goes first.
+    pub fn push(&self, batches: impl IntoIterator<Item = Batch>) {
         let mut inner = self.lock();
-        inner.bytes += batch.bytes.len();
-        inner.queues[batch.class as usize].push_back(batch);
+        for batch in batches {
+            inner.bytes += batch.bytes.len();
+            inner.queues[batch.class as usize].push_back(batch);
+        }
         while inner.bytes > self.bound_bytes {
             let Some(dropped) = inner.queues.iter_mut().rev().find_map(VecDeque::pop_front) else {
                 break;
@@ -180,7 +183,7 @@ mod tests {
             (Class::Sequences, 3),
             (Class::Essential, 4),
         ] {
-            outbox.push(batch(class, mark));
+            outbox.push([batch(class, mark)]);
         }
         assert_eq!(outbox.losses()[&0][&(Stream::File, Reason::BufferFull)], 3);
         assert_eq!(
@@ -193,7 +196,7 @@ mod tests {
     fn what_is_put_back_comes_first_again() {
         let outbox = Outbox::new(1000);
         for mark in 1..=3 {
-            outbox.push(batch(Class::Ordinary, mark));
+            outbox.push([batch(Class::Ordinary, mark)]);
         }
         let taken = outbox.take((2, 1000), Class::Sequences, Duration::ZERO);
         assert!(!outbox.is_idle());
@@ -209,7 +212,7 @@ mod tests {
     #[test]
     fn classes_that_may_not_go_stay() {
         let outbox = Outbox::new(1000);
-        outbox.push(batch(Class::Sequences, 1));
+        outbox.push([batch(Class::Sequences, 1)]);
         assert!(
             outbox
                 .take((9, 1000), Class::Ordinary, Duration::ZERO)

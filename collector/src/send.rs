@@ -284,11 +284,11 @@ mod tests {
 
         let outbox = Arc::new(Outbox::new(1000));
         for mark in 1..=4 {
-            outbox.push(Batch {
+            outbox.push([Batch {
                 class: Class::Ordinary,
                 bytes: vec![mark; 10],
                 counts: Counts::default(),
-            });
+            }]);
         }
         let mut sender = Sender {
             config: RedisConfig::default(),

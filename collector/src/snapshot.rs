@@ -11,9 +11,8 @@ use std::path::{Path, PathBuf};
 
 use ravn_shared::clock;
 use ravn_shared::event::{Cgroup, Event, Place, Record, Task, exec_flags};
+use ravn_shared::pack::PackError;
 use ravn_shared::redact::Redactor;
-
-use rmp_serde::encode::Error as EncodeError;
 
 use crate::abi::{Decoder, sample_bytes};
 use crate::config::Config;
@@ -33,7 +32,7 @@ const MOST_PATH: usize = 4096;
 ///
 /// # Errors
 /// When a record cannot be encoded.
-pub fn take(programs: &Programs, config: &Config, intake: &Intake) -> Result<(), EncodeError> {
+pub fn take(programs: &Programs, config: &Config, intake: &Intake) -> Result<(), PackError> {
     let now_ns = clock::boottime_ns();
     // Checked with the rest of the configuration.
     let redactor = config.redact.redactor().unwrap_or_default();
@@ -58,7 +57,7 @@ fn processes(
     redactor: &Redactor,
     now_ns: u64,
     intake: &Intake,
-) -> Result<usize, EncodeError> {
+) -> Result<usize, PackError> {
     let mut starts = Vec::new();
     let mut rest = samples;
     let mut decoder = Decoder::default();
@@ -119,7 +118,7 @@ fn start_ticks(stat: &[u8]) -> Option<u64> {
 }
 
 /// Walks the unified hierarchy: a folder's inode number is its cgroup's id.
-fn cgroups(only: &[PathBuf], now_ns: u64, intake: &Intake) -> Result<usize, EncodeError> {
+fn cgroups(only: &[PathBuf], now_ns: u64, intake: &Intake) -> Result<usize, PackError> {
     let mounts = fs::read("/proc/self/mounts").unwrap_or_default();
     let Some(root) = unified(&mounts) else {
         tracing::warn!(

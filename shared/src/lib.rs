@@ -1,6 +1,6 @@
 //! What the collector and the analyzer agree on, and nothing that only one of them needs.
 //!
-//! [`kind`] and [`event`] say what a record is, [`wire`] how batches of them travel, [`words`]
+//! [`kind`] and [`event`] say what a record is, [`wire`] how batches of them travel ([`pack`] writes them), [`words`]
 //! how a chunk of a syscall sequence is read, [`tokens`] what the model calls each. [`redact`] masks secrets of command lines. [`keys`] names everything in Redis.
 //! The rest is what two daemons need to be good citizens: [`config`], [`link`] (Redis),
 //! [`log`], [`service`] (systemd), [`clock`], [`text`], [`show`] and [`exit`].
@@ -13,6 +13,7 @@ pub mod keys;
 pub mod kind;
 pub mod link;
 pub mod log;
+pub mod pack;
 pub mod redact;
 pub mod service;
 pub mod show;

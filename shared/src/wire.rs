@@ -8,13 +8,13 @@
 
 use std::fmt;
 
-use rmp_serde::config::BytesMode;
 use serde::de::{self, DeserializeSeed, IgnoredAny, SeqAccess, Visitor};
 use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::event::{Event, Place, Record, Task};
 use crate::kind::{Class, Kind, Reason, Stream};
+use crate::pack::{self, PackError};
 
 /// Version of this layout.
 pub const SCHEMA: u16 = 1;
@@ -100,13 +100,9 @@ pub struct Batch<'a> {
 /// Appends one encoded record to `out`.
 ///
 /// # Errors
-/// None in practice: writing to a `Vec` does not fail. The serializer's own error is
-/// passed on.
-pub fn encode_record(
-    record: &Record<'_>,
-    out: &mut Vec<u8>,
-) -> Result<(), rmp_serde::encode::Error> {
-    record.serialize(&mut rmp_serde::Serializer::new(out).with_bytes(BytesMode::Normal))
+/// None in practice: a record has nothing that [`pack`] refuses.
+pub fn encode_record(record: &Record<'_>, out: &mut Vec<u8>) -> Result<(), PackError> {
+    pack::append(record, out)
 }
 
 /// Puts a batch together from a header and records that [`encode_record`] wrote, and
@@ -118,18 +114,29 @@ pub fn encode_batch<'r>(
     header: &Header<'_>,
     records: impl ExactSizeIterator<Item = &'r [u8]>,
     out: &mut Vec<u8>,
-) -> Result<(), rmp_serde::encode::Error> {
-    rmp::encode::write_array_len(out, 10)?;
-    // A struct is written as an array of its fields; the batch is flat, so the
-    // header's own array marker (nine fields: one byte) is left out.
-    let at = out.len();
-    header.serialize(&mut rmp_serde::Serializer::new(&mut *out))?;
-    out.remove(at);
-    rmp::encode::write_array_len(out, u32::try_from(records.len()).unwrap_or(u32::MAX))?;
+) -> Result<(), PackError> {
+    begin_batch(header, records.len(), out)?;
     for record in records {
         out.extend_from_slice(record);
     }
     Ok(())
+}
+
+/// Appends what a batch of `records` records has before them; as many encoded records follow.
+///
+/// # Errors
+/// As [`encode_record`].
+pub fn begin_batch(
+    header: &Header<'_>,
+    records: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), PackError> {
+    let at = out.len();
+    pack::append(header, out)?;
+    // A struct is written as an array of its fields; the batch is flat: what the header begins
+    // with, the marker of nine elements, becomes that of ten.
+    out[at] = 0x9a;
+    pack::array_len(records, out)
 }
 
 /// Reads a batch. Nothing is allocated for lengths that the input does not hold.

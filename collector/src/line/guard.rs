@@ -8,7 +8,8 @@ use ravn_shared::clock;
 use ravn_shared::kind::Stream;
 use ravn_shared::wire::Lost;
 
-use super::{Line, MOST_DRAINS, Parts, drain, rings};
+use super::{Line, MOST_DRAINS, Parts, WHILE_SENDING, drain, rings};
+use crate::batch::AT_ONCE;
 use crate::programs::Programs;
 use crate::proof::{self, Word};
 use crate::standing::{Finding, Found};
@@ -55,7 +56,7 @@ impl Line {
         };
         self.tell(&finding)?;
         // On its way while the verifier works, which takes a second or two.
-        self.cut(true, now_ns)?;
+        self.cut(now_ns, AT_ONCE)?;
         match self.parts.standing.replace(&self.parts.config) {
             Ok(before) => {
                 self.rings = rings(&self.parts)?;
@@ -94,7 +95,7 @@ impl Line {
         };
         let mut rounds = 0;
         while self.drain()? {
-            self.cut(false, now_ns)?;
+            self.cut(now_ns, WHILE_SENDING)?;
             rounds += 1;
             if rounds == MOST_DRAINS {
                 return Ok(Word::Degraded("the rings never become empty".to_owned()));
@@ -124,7 +125,7 @@ impl Line {
     fn drain_out(&mut self, mut load: Programs) -> Result<Lost> {
         self.parts.standing.detach(&mut load)?;
         let now_ns = clock::boottime_ns();
-        self.cut(true, now_ns)?;
+        self.cut(now_ns, AT_ONCE)?;
         let current = self.parts.standing.programs.load_id;
         self.parts.intake.state().set_load(load.load_id);
         let sink = self.parts.intake.clone();
@@ -135,7 +136,7 @@ impl Line {
             // Nothing is attached to them any more: this ends. The running load's counters
             // are no part of these batches.
             let lost = self.lost.take();
-            self.cut(true, now_ns)?;
+            self.cut(now_ns, AT_ONCE)?;
             self.lost = lost;
         }
         let losses = self.parts.outbox.losses();

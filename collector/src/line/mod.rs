@@ -12,7 +12,7 @@ use ravn_shared::clock;
 use ravn_shared::service::Service;
 use ravn_shared::wire::Lost;
 
-use crate::batch::Batch;
+use crate::batch::{AT_ONCE, Batch, Patience};
 use crate::config::Config;
 use crate::intake::Intake;
 use crate::outbox::{Losses, Outbox};
@@ -30,8 +30,11 @@ const DRAIN_EVERY: Duration = Duration::from_millis(5);
 const MOST_A_DRAIN: usize = 8192;
 /// Drains in a row of rings that do not become empty.
 const MOST_DRAINS: usize = 64;
-/// A record waits at most so long for its batch to fill.
-const PATIENCE_NS: u64 = 20_000_000;
+/// While the sender is idle, sequences alone wait: they are judged when every CPU has flushed past
+/// their time, which takes up to a second, and each batch wakes two processes.
+const WHILE_IDLE: Patience = [0, 0, 50_000_000];
+/// Else a batch may fill.
+const WHILE_SENDING: Patience = [20_000_000, 20_000_000, 50_000_000];
 /// Losses are told at least this often when they changed, in an empty batch if need be.
 const TELL_LOST_NS: u64 = 1_000_000_000;
 const REPORT_EVERY: Duration = Duration::from_secs(5);
@@ -125,7 +128,8 @@ impl Line {
             if self.proof.is_due(now_ns) {
                 self.guard(now_ns)?;
             }
-            self.cut(self.parts.outbox.is_idle(), now_ns)?;
+            let idle = self.parts.outbox.is_idle();
+            self.cut(now_ns, if idle { WHILE_IDLE } else { WHILE_SENDING })?;
             self.tell_service(now_ns);
             if Instant::now() >= next_report {
                 self.look_up();
@@ -193,7 +197,7 @@ impl Line {
         }
         self.sweep.flush_idle(&self.parts.standing.programs)?;
         self.note_losses(clock::boottime_ns())?;
-        self.cut(true, clock::boottime_ns())?;
+        self.cut(clock::boottime_ns(), AT_ONCE)?;
         if let Some(lost) = self.lost.take() {
             self.push_empty(lost)?;
         }
@@ -244,12 +248,12 @@ impl Line {
         }
     }
 
-    fn cut(&mut self, all: bool, now_ns: u64) -> Result<()> {
+    fn cut(&mut self, now_ns: u64, patience: Patience) -> Result<()> {
         let mut batches: Vec<Batch> = Vec::new();
         let mut state = self.parts.intake.state();
         state
             .batcher
-            .cut(all, now_ns, PATIENCE_NS, &mut self.lost, |batch| {
+            .cut(now_ns, patience, &mut self.lost, |batch| {
                 batches.push(batch)
             })?;
         if now_ns.saturating_sub(self.lost_since_ns) >= TELL_LOST_NS
@@ -258,15 +262,15 @@ impl Line {
             batches.push(state.batcher.empty(lost)?);
         }
         drop(state);
-        for batch in batches {
-            self.parts.outbox.push(batch);
+        if !batches.is_empty() {
+            self.parts.outbox.push(batches);
         }
         Ok(())
     }
 
     fn push_empty(&self, lost: Lost) -> Result<()> {
         let batch = self.parts.intake.state().batcher.empty(lost)?;
-        self.parts.outbox.push(batch);
+        self.parts.outbox.push([batch]);
         Ok(())
     }
 

@@ -101,10 +101,12 @@ pub fn figure(pairs: usize) -> Result<Figure> {
             let buffer = if side == 0 { &mut plain } else { &mut ours };
             sides[side] = if side == 0 {
                 timed(buffer, &tuple(3), |tuple, out| {
-                    tuple.serialize(&mut rmp_serde::Serializer::new(out))
+                    Ok(tuple.serialize(&mut rmp_serde::Serializer::new(out))?)
                 })?
             } else {
-                timed(buffer, &record(3), |record, out| encode_record(record, out))?
+                timed(buffer, &record(3), |record, out| {
+                    Ok(encode_record(record, out)?)
+                })?
             };
         }
         measured.push((sides[0], sides[1]));
@@ -120,7 +122,7 @@ pub fn figure(pairs: usize) -> Result<Figure> {
 fn timed<T>(
     buffer: &mut Vec<u8>,
     value: &T,
-    encode: impl Fn(&T, &mut Vec<u8>) -> Result<(), rmp_serde::encode::Error>,
+    encode: impl Fn(&T, &mut Vec<u8>) -> Result<()>,
 ) -> Result<f64> {
     let mut quiet = f64::INFINITY;
     for _ in 0..5 {
