@@ -47,6 +47,8 @@ pub struct Connection {
     stream: Stream,
     /// What was received after the last line that was read.
     rest: Vec<u8>,
+    /// Where batches are put together for writing: as large as the largest was.
+    out: Vec<u8>,
     patience: Duration,
 }
 
@@ -66,6 +68,7 @@ impl Connection {
         Ok(Self {
             stream: connect(address)?,
             rest: Vec::new(),
+            out: Vec::new(),
             patience,
         })
     }
@@ -93,18 +96,51 @@ impl Connection {
     /// of those expected; the connection cannot be used any more then.
     pub fn ask(&mut self, commands: &Pipeline) -> (Vec<Reply>, RedisResult<()>) {
         let mut replies = Vec::new();
-        let asked = self.exchange(commands, &mut replies);
+        let count = commands.cmd_iter().count();
+        let asked = self.exchange(&commands.get_packed_pipeline(), count, &mut replies);
         (replies, asked)
     }
 
-    fn exchange(&mut self, commands: &Pipeline, replies: &mut Vec<Reply>) -> RedisResult<()> {
+    /// As [`Self::ask`] an LPUSH of each element. The crate would copy each twice, into buffers
+    /// so large that the kernel gives and takes their pages every time.
+    pub fn push<'e>(
+        &mut self,
+        key: &str,
+        elements: impl Iterator<Item = &'e [u8]>,
+    ) -> (Vec<Reply>, RedisResult<()>) {
+        let mut out = std::mem::take(&mut self.out);
+        out.clear();
+        let mut count = 0;
+        for element in elements {
+            let head = format!(
+                "*3\r\n$5\r\nLPUSH\r\n${}\r\n{key}\r\n${}\r\n",
+                key.len(),
+                element.len()
+            );
+            out.extend_from_slice(head.as_bytes());
+            out.extend_from_slice(element);
+            out.extend_from_slice(b"\r\n");
+            count += 1;
+        }
+        let mut replies = Vec::new();
+        let asked = self.exchange(&out, count, &mut replies);
+        self.out = out;
+        (replies, asked)
+    }
+
+    fn exchange(
+        &mut self,
+        bytes: &[u8],
+        commands: usize,
+        replies: &mut Vec<Reply>,
+    ) -> RedisResult<()> {
         let deadline = Instant::now() + self.patience;
-        let written = self.write(&commands.get_packed_pipeline(), deadline);
+        let written = self.write(bytes, deadline);
         let deadline = match written {
             Ok(()) => deadline,
             Err(_) => Instant::now() + LAST_REPLIES,
         };
-        for _ in commands.cmd_iter() {
+        for _ in 0..commands {
             match self.reply(deadline) {
                 Ok(reply) => replies.push(reply),
                 // A write that failed is the cause of a reply that does not come.

@@ -168,11 +168,8 @@ impl Sender {
 
     fn send(&mut self, connection: &mut Connection, batches: Vec<Batch>) -> Result<(), String> {
         let raw = self.keys.raw();
-        let mut pipeline = redis::pipe();
-        for batch in &batches {
-            pipeline.lpush(&raw, batch.bytes.as_slice());
-        }
-        let (replies, asked) = connection.ask(&pipeline);
+        let elements = batches.iter().map(|batch| batch.bytes.as_slice());
+        let (replies, asked) = connection.push(&raw, elements);
         let mut replies = replies.into_iter();
         let (mut left, mut refusal) = (Vec::new(), None);
         for batch in batches {
