@@ -11,12 +11,15 @@ pub mod collector;
 pub mod encode;
 pub mod figure;
 pub mod floor;
+pub mod handover;
 pub mod hooks;
 pub mod latency;
+pub mod live;
 pub mod operations;
 pub mod peer;
 pub mod pipeline;
 pub mod process;
+pub mod recording;
 pub mod report;
 pub mod rounds;
 pub mod sensor;
@@ -38,7 +41,7 @@ use signal_hook::flag;
 pub use report::Report;
 
 /// Every bench, in the order in which all are run: what it measures, beside its name.
-pub const BENCHES: [(&str, &str); 6] = [
+pub const BENCHES: [(&str, &str); 7] = [
     (
         "syscalls",
         "the hook on the syscall path against one that only counts",
@@ -59,6 +62,10 @@ pub const BENCHES: [(&str, &str); 6] = [
     (
         "pipeline",
         "records/s from kernel to verdict, and from an attack to HIGH",
+    ),
+    (
+        "handover",
+        "LPUSH to a checkpoint with the scorer off, next to a plain client; the decoder",
     ),
 ];
 
@@ -96,6 +103,7 @@ pub fn run(name: &str, settings: &Settings) -> Result<Report> {
         "workload" => workload::run(settings),
         "latency" => latency::run(settings),
         "pipeline" => pipeline::run(settings),
+        "handover" => handover::run(settings),
         _ => bail!("no bench {name:?}; there are: {}", names()),
     };
     // The progress line ends where the table, or an error, begins.
