@@ -117,11 +117,12 @@ pub fn ledger(
     Ok(Some((serde_json::from_str(&ledger)?, updated)))
 }
 
-/// The ledger once nothing is under way any more, and when that began to be so.
+/// The ledger once nothing of `sides` (records, syscalls) is under way any more, and when that
+/// began to be so. Syscalls wait a second and a half by design.
 ///
 /// # Errors
 /// With state and log, when something stays under way.
-pub fn settled(sandbox: &Sandbox) -> Result<(Value, Instant)> {
+pub fn settled(sandbox: &Sandbox, sides: &[&str]) -> Result<(Value, Instant)> {
     let mut connection = sandbox.redis.admin()?;
     let mut empty: Option<(u64, u64, Instant)> = None;
     wait_until(Duration::from_secs(180), "the queue to be empty", || {
@@ -131,7 +132,7 @@ pub fn settled(sandbox: &Sandbox) -> Result<(Value, Instant)> {
             return Ok(None);
         };
         let judged = sum(&ledger, "records", "judged")?;
-        let idle = ["records", "syscalls"].iter().try_fold(true, |idle, of| {
+        let idle = sides.iter().try_fold(true, |idle, of| {
             let under_way = sum(&ledger, of, "queued")? + sum(&ledger, of, "in_flight")?;
             anyhow::Ok(idle && under_way == 0)
         })?;

@@ -143,7 +143,7 @@ fn outage(scorer: bool, padding: usize, seconds: f64) -> Result<Outage> {
     let (made, rate) = flood.end()?;
     sandbox.redis.run()?;
     let back = Instant::now();
-    let (after, empty_at) = settled(&sandbox)?;
+    let (after, empty_at) = settled(&sandbox, &["records", "syscalls"])?;
     ensure!(
         sum(&after, "records", "produced")? >= made,
         "{made} records were made: {after}"

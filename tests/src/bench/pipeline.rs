@@ -172,7 +172,7 @@ fn storm(sandbox: &Sandbox, rate: f64, seconds: f64) -> Result<Storm> {
     let before = lost(&sandbox.status()?["ledger"], "records");
     let (_, made) = Flood::begin(sandbox, sandbox.folder(), rate, seconds)?.end()?;
     let ended = Instant::now();
-    let (ledger, empty_at) = settled(sandbox)?;
+    let (ledger, empty_at) = settled(sandbox, &["records"])?;
     let done = Storm {
         asked: rate,
         made,
