@@ -5,3 +5,4 @@
 pub mod acts;
 pub mod bench;
 pub mod harness;
+pub mod soak;
