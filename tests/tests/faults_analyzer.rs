@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use ravn_tests::harness::{Line, sandbox::PATIENCE, wait_until};
 
-/// Rounds of SIGKILL; `scripts/soak` asks for more.
+/// Rounds of SIGKILL; `scripts/soak kills` asks for more.
 fn rounds() -> usize {
     std::env::var("RAVN_KILLS")
         .ok()

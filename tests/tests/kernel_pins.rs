@@ -33,7 +33,7 @@ fn expect(sandbox: &Sandbox, haul: &mut Haul, kind: &str, tgid: u32) {
     .unwrap_or_else(|error| panic!("{kind} of {tgid}: {error:#}"));
 }
 
-/// Rounds of SIGKILL; `scripts/soak` asks for more.
+/// Rounds of SIGKILL; `scripts/soak kills` asks for more.
 fn rounds(few: usize) -> usize {
     std::env::var("RAVN_KILLS").map_or(few, |rounds| rounds.parse().unwrap())
 }
@@ -140,7 +140,7 @@ fn a_collector_that_is_killed_while_it_starts_leaves_nothing_in_the_way() {
 }
 
 /// A CPU that was switched off since keeps its last chunk: the collector says so and ends.
-/// Switches a CPU of the host off: in `scripts/soak` alone.
+/// Switches a CPU of the host off: in `scripts/soak kills` alone.
 #[test]
 fn a_cpu_that_is_offline_holds_no_stop_up() {
     let name = "kernel_pins::a_cpu_that_is_offline_holds_no_stop_up";

@@ -42,8 +42,12 @@ pub fn apply(table: &mut Table, items: &[Item], start: &Stream) -> Applied {
         } = *item;
         let thread = table.thread(id, || begin(process, start));
         thread.active_ns = time_ns;
-        // A thread that ends and goes on has exec'ed in its leader's place.
-        thread.exited_ns = None;
+        thread.heard = true;
+        // A thread that ended and executes a program does so in its leader's place. What else
+        // comes of one that ended comes late, and opens it no more.
+        if matches!(act, Act::Exec(_)) {
+            thread.exited_ns = None;
+        }
         let process = thread.process;
         let tokenizer = &mut thread.tokenizer;
         match act {
@@ -119,6 +123,7 @@ fn begin(process: ProcessId, start: &Stream) -> Thread {
         cursor: None,
         exited_ns: None,
         active_ns: 0,
+        heard: false,
     }
 }
 
@@ -134,4 +139,57 @@ fn work(id: ThreadId, thread: &Thread) -> Work {
 
 fn work_of(id: ThreadId, process: ProcessId, start: &Stream) -> Work {
     work(id, &begin(process, start))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::model::net::HIDDEN;
+    use crate::sequence::merge::ExecAct;
+    use ravn_shared::tokens::Program;
+    use ravn_shared::words::Syscall;
+
+    const START: Stream = Stream {
+        hidden: [0.0; HIDDEN],
+        cell: [0.0; HIDDEN],
+    };
+    const ID: ThreadId = ThreadId {
+        pid: 7,
+        start_ns: 100,
+    };
+
+    fn item(time_ns: u64, act: Act) -> Item {
+        Item {
+            thread: ID,
+            process: ProcessId {
+                tgid: 7,
+                start_ns: 100,
+            },
+            time_ns,
+            act,
+        }
+    }
+
+    #[test]
+    fn a_late_call_does_not_open_a_thread_that_ended() {
+        let mut table = Table::default();
+        let token = tokens::of_syscall(Syscall::from_word(60));
+        let call = Act::Call(Syscall::from_word(60));
+        apply(
+            &mut table,
+            &[item(200, Act::Exit(token, true)), item(190, call)],
+            &START,
+        );
+        assert_eq!(table.known(ID).unwrap().exited_ns, Some(200));
+        let exec = ExecAct {
+            tokens: ([token; 5], 1),
+            program: Program::of(b"/bin/true"),
+            path_hash: 0,
+            leads_session: false,
+        };
+        apply(&mut table, &[item(210, Act::Exec(exec))], &START);
+        assert_eq!(table.known(ID).unwrap().exited_ns, None);
+    }
 }

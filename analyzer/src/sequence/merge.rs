@@ -167,7 +167,7 @@ pub struct Merge {
     present: HashSet<(LaneId, u64)>,
     waiting: HashMap<ThreadId, BTreeMap<RunKey, Waiting>>,
     /// Records by chunk and thread id, in order of their word, time and number.
-    events: BTreeMap<(LaneId, u64, u32), Vec<Event>>,
+    events: BTreeMap<(LaneId, u64, u32), VecDeque<Event>>,
     event_count: usize,
     /// While handing on: records whose thread made no syscall in their chunk, by time.
     strays: HashMap<ThreadId, VecDeque<Event>>,

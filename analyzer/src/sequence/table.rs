@@ -17,6 +17,9 @@ use crate::verdict::ProcessId;
 
 /// Most threads; beyond, those that ended go first, then those that were silent longest.
 pub const MOST_THREADS: usize = 65_536;
+/// A thread of which nothing came since it was forked goes after so long: it begins anew should it
+/// do something after all. Of one that the sensor leaves out not even its end comes.
+const UNHEARD_NS: u64 = 600_000_000_000;
 /// Share that goes at once when the table is full, so that it is not searched for each.
 const EVICTED: usize = MOST_THREADS / 64;
 
@@ -33,8 +36,10 @@ pub struct Thread {
     pub cursor: Option<Cursor>,
     /// It ended then. Kept a little, for what of it comes late or again.
     pub exited_ns: Option<u64>,
-    /// It last did something then.
+    /// It last did something then, or was forked.
     pub active_ns: u64,
+    /// It did something, or did before a restart.
+    pub heard: bool,
 }
 
 /// One process.
@@ -108,10 +113,13 @@ impl Table {
         }
     }
 
-    /// Removes threads that ended before `before_ns`, and more when the table is full.
-    /// Returns who went.
+    /// Removes threads that ended before `before_ns` or were never heard of for long before that,
+    /// and more when the table is full. Returns who went.
     pub fn sweep(&mut self, before_ns: u64) -> Vec<ThreadId> {
-        let over = |thread: &Thread| thread.exited_ns.is_some_and(|ended| ended < before_ns);
+        let over = |thread: &Thread| {
+            let unheard = !thread.heard && thread.active_ns < before_ns.saturating_sub(UNHEARD_NS);
+            unheard || thread.exited_ns.is_some_and(|ended| ended < before_ns)
+        };
         let mut gone: Vec<ThreadId> = self
             .threads
             .iter()
@@ -246,9 +254,15 @@ impl Table {
         Some(())
     }
 
-    /// Drops processes of which no thread came back.
+    /// Drops processes of which no thread came back, out of the checkpoint too.
     pub fn prune(&mut self) {
-        self.processes.retain(|_, process| process.threads > 0);
+        let changed = &mut self.changed_processes;
+        self.processes.retain(|id, process| {
+            if process.threads == 0 {
+                changed.insert(*id);
+            }
+            process.threads > 0
+        });
     }
 
     /// Threads with the progress of each.
@@ -315,6 +329,7 @@ impl SavedThread {
             cursor: self.cursor,
             exited_ns: self.exited_ns,
             active_ns: self.active_ns,
+            heard: self.cursor.is_some(),
         })
     }
 }
@@ -354,5 +369,66 @@ impl SavedProcess {
             places: self.places.into_iter().map(place).collect(),
             reported: self.reported,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    const START: Stream = Stream {
+        hidden: [0.0; HIDDEN],
+        cell: [0.0; HIDDEN],
+    };
+
+    fn thread(heard: bool) -> Thread {
+        Thread {
+            process: ProcessId {
+                tgid: 7,
+                start_ns: 100,
+            },
+            tokenizer: Tokenizer::default(),
+            score: ThreadScore::unknown(&START),
+            cursor: None,
+            exited_ns: None,
+            active_ns: 100,
+            heard,
+        }
+    }
+
+    #[test]
+    fn a_thread_that_was_never_heard_of_goes_and_a_silent_one_stays() {
+        let mut table = Table::default();
+        let id = |pid| ThreadId { pid, start_ns: 100 };
+        table.put(id(7), thread(true));
+        table.put(id(8), thread(false));
+        assert!(table.sweep(UNHEARD_NS).is_empty());
+        assert_eq!(table.sweep(UNHEARD_NS + 101), [id(8)]);
+        assert!(table.known(id(7)).is_some());
+    }
+
+    #[test]
+    fn a_process_without_a_thread_leaves_the_checkpoint_too() {
+        let mut table = Table::default();
+        table.put(
+            ThreadId {
+                pid: 7,
+                start_ns: 100,
+            },
+            thread(true),
+        );
+        let fields = table.changed();
+        let (name, value) = fields
+            .iter()
+            .find(|field| field.0.starts_with("s:p:"))
+            .unwrap();
+        let mut restored = Table::default();
+        restored
+            .restore(name, value.as_deref().unwrap(), &START)
+            .unwrap();
+        restored.prune();
+        assert_eq!(restored.changed(), [(name.clone(), None)]);
     }
 }

@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
@@ -41,13 +42,13 @@ struct Mix {
     other: Waiting,
 }
 
-/// `rounds` rounds, with files in `folder`; tells how many records of each kind they make. Needs
-/// root.
+/// `rounds` rounds, with files in `folder`, at `per_second` (0: as fast as it goes); tells how
+/// many records of each kind they make. Needs root.
 ///
 /// # Errors
 /// When a call fails.
-pub fn run(folder: &str, rounds: &str) -> Result<Done> {
-    let rounds: u64 = rounds.parse()?;
+pub fn run(folder: &str, rounds: &str, per_second: &str) -> Result<Done> {
+    let (rounds, rate): (u64, f64) = (rounds.parse()?, per_second.parse()?);
     let name = CString::new(NAME)?;
     // SAFETY: a C string of less than 16 bytes.
     ok("prctl", unsafe {
@@ -85,7 +86,12 @@ pub fn run(folder: &str, rounds: &str) -> Result<Done> {
     ] {
         mix.counts.add(kind, count);
     }
+    let began = Instant::now();
     for round in 0..rounds {
+        if rate > 0.0 {
+            let due = Duration::from_secs_f64(round as f64 / rate);
+            std::thread::sleep(due.saturating_sub(began.elapsed()));
+        }
         mix.files()?;
         mix.sockets()?;
         mix.security()?;

@@ -11,12 +11,16 @@ pub mod collector;
 pub mod encode;
 pub mod figure;
 pub mod floor;
+pub mod handover;
 pub mod hooks;
 pub mod latency;
+pub mod live;
 pub mod operations;
+pub mod outage;
 pub mod peer;
 pub mod pipeline;
 pub mod process;
+pub mod recording;
 pub mod report;
 pub mod rounds;
 pub mod sensor;
@@ -25,6 +29,7 @@ pub mod slices;
 pub mod storm;
 pub mod syscalls;
 pub mod taken;
+pub mod verdict;
 pub mod workload;
 
 use std::io::IsTerminal;
@@ -38,7 +43,7 @@ use signal_hook::flag;
 pub use report::Report;
 
 /// Every bench, in the order in which all are run: what it measures, beside its name.
-pub const BENCHES: [(&str, &str); 6] = [
+pub const BENCHES: [(&str, &str); 9] = [
     (
         "syscalls",
         "the hook on the syscall path against one that only counts",
@@ -59,6 +64,18 @@ pub const BENCHES: [(&str, &str); 6] = [
     (
         "pipeline",
         "records/s from kernel to verdict, and from an attack to HIGH",
+    ),
+    (
+        "handover",
+        "LPUSH to a checkpoint with the scorer off, next to a plain client; the decoder",
+    ),
+    (
+        "outage",
+        "Redis gone for 30 s under load: nothing lost, and how soon all is judged",
+    ),
+    (
+        "verdict",
+        "from a rule's event in the kernel to threat_updates, idle and under load",
     ),
 ];
 
@@ -96,6 +113,9 @@ pub fn run(name: &str, settings: &Settings) -> Result<Report> {
         "workload" => workload::run(settings),
         "latency" => latency::run(settings),
         "pipeline" => pipeline::run(settings),
+        "handover" => handover::run(settings),
+        "outage" => outage::run(settings),
+        "verdict" => verdict::run(settings),
         _ => bail!("no bench {name:?}; there are: {}", names()),
     };
     // The progress line ends where the table, or an error, begins.
@@ -137,6 +157,14 @@ pub fn progress(what: &str) -> Result<()> {
     } else {
         eprintln!("  {what}");
     }
+    check_stop()
+}
+
+/// Fails once a signal came, after [`stop_at_signals`].
+///
+/// # Errors
+/// When it came.
+pub fn check_stop() -> Result<()> {
     ensure!(
         !STOP.get().is_some_and(|stop| stop.load(Ordering::Relaxed)),
         "stopped by a signal"

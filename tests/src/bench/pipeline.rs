@@ -5,15 +5,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use ravn_shared::clock::boottime_ns;
-use serde_json::Value;
 
 use super::bracket::Bracket;
 use super::figure::{Figure, Target};
-use super::slices::allowed_cpus;
+use super::live::{Flood, live, lost, settled};
 use super::{Report, Settings, progress};
-use crate::harness::daemon::Daemon;
+use crate::harness::Sandbox;
 use crate::harness::sandbox::PATIENCE;
-use crate::harness::{Sandbox, wait_until};
 
 /// First rate of the climb, records a second, and what it grows by.
 const FIRST: f64 = 5_000.0;
@@ -51,16 +49,6 @@ pub fn run(settings: &Settings) -> Result<Report> {
     }
     sustained(settings, &mut report)?;
     Ok(report)
-}
-
-fn live() -> Result<Sandbox> {
-    let mut sandbox = Sandbox::new()?;
-    sandbox.start_analyzer()?;
-    sandbox.start_collector()?;
-    wait_until(PATIENCE, "threat_level LOW", || {
-        Ok((sandbox.level()?.as_deref() == Some("LOW")).then_some(()))
-    })?;
-    Ok(sandbox)
 }
 
 /// One attack in a fresh world, because a level falls slowly; milliseconds from before the act.
@@ -179,36 +167,16 @@ fn sustained(settings: &Settings, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// One storm, from as many processes as there are CPUs, waited for until it is judged.
+/// One storm, waited for until it is judged.
 fn storm(sandbox: &Sandbox, rate: f64, seconds: f64) -> Result<Storm> {
-    let before = lost(&sandbox.status()?["ledger"]);
-    let folder = sandbox.folder().to_string_lossy().into_owned();
-    let processes = allowed_cpus()?.len();
-    // A file makes two records.
-    let files = rate / 2.0 / processes as f64;
-    let (count, per_second) = (
-        format!("{:.0}", (files * seconds).max(1.0)),
-        format!("{:.0}", files.max(1.0)),
-    );
-    let made = std::thread::scope(|scope| {
-        let running: Vec<_> = (0..processes)
-            .map(|_| scope.spawn(|| sandbox.trigger(&["storm", &folder, &count, &per_second])))
-            .collect();
-        running
-            .into_iter()
-            .map(|process| {
-                let truth = process.join().ok().context("a thread panicked")??;
-                let number = |name: &str| truth.fields[name].as_u64().unwrap_or_default() as f64;
-                Ok(number("records") * 1000.0 / number("ms").max(1.0))
-            })
-            .sum::<Result<f64>>()
-    })?;
+    let before = lost(&sandbox.status()?["ledger"], "records");
+    let (_, made) = Flood::begin(sandbox, sandbox.folder(), rate, seconds)?.end()?;
     let ended = Instant::now();
-    let (ledger, empty_at) = settled(sandbox)?;
+    let (ledger, empty_at) = settled(sandbox, &["records"])?;
     let done = Storm {
         asked: rate,
         made,
-        lost: lost(&ledger).saturating_sub(before),
+        lost: lost(&ledger, "records").saturating_sub(before),
         behind: empty_at.saturating_duration_since(ended),
     };
     progress(&format!(
@@ -217,43 +185,4 @@ fn storm(sandbox: &Sandbox, rate: f64, seconds: f64) -> Result<Storm> {
         done.behind.as_secs_f64()
     ))?;
     Ok(done)
-}
-
-/// The ledger once nothing is under way any more, and when that began to be so.
-fn settled(sandbox: &Sandbox) -> Result<(Value, Instant)> {
-    let mut empty: Option<(Option<u64>, Option<u64>, Instant)> = None;
-    wait_until(Duration::from_secs(180), "the queue to be empty", || {
-        let status = sandbox.status()?;
-        let records = &status["ledger"]["records"];
-        let (judged, updated) = (records["judged"].as_u64(), status["updated"].as_u64());
-        let idle =
-            records["queued"].as_u64() == Some(0) && records["in_flight"].as_u64() == Some(0);
-        // The state is a second old at most: empty twice with the same count is the end.
-        match empty {
-            Some((count, at, since)) if idle && count == judged => {
-                return Ok((at != updated).then(|| (status["ledger"].clone(), since)));
-            }
-            _ => empty = idle.then(|| (judged, updated, Instant::now())),
-        }
-        Ok(None)
-    })
-    .with_context(|| {
-        let log = sandbox.analyzer.as_ref().map(Daemon::log);
-        let status = sandbox.status().unwrap_or_default();
-        format!("{status:#}\n{}", log.unwrap_or_default())
-    })
-}
-
-/// Records lost or unexplained.
-fn lost(ledger: &Value) -> u64 {
-    let records = &ledger["records"];
-    let reasons = records["lost"].as_object();
-    let counted: u64 = reasons
-        .into_iter()
-        .flatten()
-        .filter_map(|(_, count)| count.as_u64())
-        .sum();
-    counted
-        + records["unexplained"].as_u64().unwrap_or_default()
-        + records["dead"].as_u64().unwrap_or_default()
 }

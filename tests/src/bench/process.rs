@@ -26,6 +26,23 @@ pub fn cpu_ns(pid: u32) -> Result<u64> {
     Ok(sum)
 }
 
+/// CPU time of the calling thread, nanoseconds.
+///
+/// # Errors
+/// When the kernel has no such clock.
+pub fn own_thread_cpu_ns() -> Result<u64> {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is writable.
+    let got = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    if got != 0 {
+        return Err(std::io::Error::last_os_error()).context("the thread's CPU clock");
+    }
+    Ok(u64::try_from(time.tv_sec)? * 1_000_000_000 + u64::try_from(time.tv_nsec)?)
+}
+
 /// Anonymous memory that is resident, MiB: rings and maps are shared memory and not in it.
 ///
 /// # Errors

@@ -6,7 +6,6 @@
 //! programs up can drift from it. The price is a second per switch, which only makes pairs
 //! longer.
 
-use std::fs;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -56,13 +55,9 @@ impl Sensor {
     /// # Errors
     /// When it cannot be written.
     pub fn filter(&self, keys: &str) -> Result<()> {
-        let folder = self.sandbox.folder().join("collector.toml.d");
-        fs::create_dir_all(&folder)?;
-        fs::write(
-            folder.join("bench.toml"),
-            format!("[filter]\nbudget = {}\n{keys}", u32::MAX),
-        )?;
-        Ok(())
+        let budget = u32::MAX;
+        self.sandbox
+            .add_to_filter(&format!("budget = {budget}\n{keys}"))
     }
 
     /// Its Redis and folder.

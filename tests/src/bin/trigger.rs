@@ -29,7 +29,7 @@ const USAGE: &str = "usage: trigger ACT [ARGUMENT…]
   late FIFO ACT…   again send|map-wx|compat FIFO
   crowd COUNT   syscalls SEED CALLS THREADS   hopping-syscalls SEED CALLS THREADS
   short-threads SEED CALLS THREADS   storm FOLDER COUNT PER_SECOND
-  hopping-opens FOLDER COUNT   mix FOLDER ROUNDS   fence";
+  hopping-opens FOLDER COUNT   mix FOLDER ROUNDS [PER_SECOND]   fence";
 
 fn act(args: &[String]) -> Result<Done> {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -127,7 +127,8 @@ fn act(args: &[String]) -> Result<Done> {
         ["short-threads", seed, calls, threads] => threads::short(seed, calls, threads),
         ["hopping-opens", folder, count] => syscalls::hopping_opens(folder, count),
         ["storm", folder, count, rate] => syscalls::storm(folder, count, rate),
-        ["mix", folder, rounds] => mix::run(folder, rounds),
+        ["mix", folder, rounds] => mix::run(folder, rounds, "0"),
+        ["mix", folder, rounds, rate] => mix::run(folder, rounds, rate),
         ["crowd", count] => syscalls::crowd(count),
         ["fence"] => syscalls::fence(),
         _ => bail!("{USAGE}"),

@@ -1,5 +1,6 @@
 //! A Unix socket between the daemons and Redis that is slow, cuts, or lies.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt;
@@ -7,7 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -43,7 +44,9 @@ struct Ways {
     /// Bytes of lies that were taken.
     lied: AtomicU64,
     closed: AtomicBool,
-    open: Mutex<Vec<UnixStream>>,
+    /// Both ends of every connection, by its number, until it is over.
+    open: Mutex<BTreeMap<u64, [UnixStream; 2]>>,
+    connections: AtomicU64,
 }
 
 impl Proxy {
@@ -108,7 +111,8 @@ impl Drop for Proxy {
         // Wakes the listener, which then ends.
         let _ = UnixStream::connect(&self.door);
         let open = self.ways.open.lock();
-        for stream in open.unwrap_or_else(PoisonError::into_inner).iter() {
+        let open = open.unwrap_or_else(PoisonError::into_inner);
+        for stream in open.values().flatten() {
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
@@ -116,21 +120,37 @@ impl Drop for Proxy {
 
 impl Ways {
     fn join(self: &Arc<Self>, client: &UnixStream, server: &UnixStream) -> Result<()> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.push(client.try_clone()?);
-        open.push(server.try_clone()?);
-        drop(open);
-        self.pump(client.try_clone()?, server.try_clone()?, Way::Request);
-        self.pump(server.try_clone()?, client.try_clone()?, Way::Reply);
+        let connection = self.connections.fetch_add(1, Ordering::Relaxed);
+        let ends = [client.try_clone()?, server.try_clone()?];
+        self.lock_open().insert(connection, ends);
+        let ways = [
+            (client.try_clone()?, server.try_clone()?, Way::Request),
+            (server.try_clone()?, client.try_clone()?, Way::Reply),
+        ];
+        for (from, to, way) in ways {
+            self.pump(connection, from, to, way);
+        }
         Ok(())
     }
 
-    fn pump(self: &Arc<Self>, from: UnixStream, to: UnixStream, way: Way) {
+    fn lock_open(&self) -> MutexGuard<'_, BTreeMap<u64, [UnixStream; 2]>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pump(self: &Arc<Self>, connection: u64, from: UnixStream, to: UnixStream, way: Way) {
         let (give, take) = mpsc::channel();
         let number = self.cuts[way as usize].load(Ordering::Relaxed);
         let (one, other) = (Arc::clone(self), Arc::clone(self));
         thread::spawn(move || one.read(from, &give));
-        thread::spawn(move || other.write(to, &take, way, number));
+        thread::spawn(move || {
+            other.write(to, &take, way, number);
+            // One way that is closed is the end of both: a long run opens many.
+            if let Some(ends) = other.lock_open().remove(&connection) {
+                for end in ends {
+                    let _ = end.shutdown(Shutdown::Both);
+                }
+            }
+        });
     }
 
     fn read(&self, mut from: UnixStream, give: &Sender<(Instant, Vec<u8>)>) {

@@ -122,6 +122,15 @@ impl RedisServer {
         }
     }
 
+    /// Its process id.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn pid(&self) -> Result<u32> {
+        let child = self.child.as_ref().context("redis-server does not run")?;
+        Ok(child.id())
+    }
+
     /// Kills it as `kill -9` does; what its options do not keep on disk is gone.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -147,6 +147,19 @@ impl Sandbox {
         self.write_toml("collector", &self.pins.table(), more)
     }
 
+    /// Writes `filter`, keys of that table, beside collector.toml: they are added to its own.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn add_to_filter(&self, filter: &str) -> Result<()> {
+        let folder = self.folder().join("collector.toml.d");
+        fs::create_dir_all(&folder)?;
+        Ok(fs::write(
+            folder.join("filter.toml"),
+            format!("[filter]\n{filter}"),
+        )?)
+    }
+
     /// Writes analyzer.toml anew: `top` (keys before any table), then this sandbox's Redis.
     ///
     /// # Errors

@@ -113,6 +113,7 @@ impl Merge {
         let (lane, first_n) = (waiting.lane, waiting.first_n);
         let run = (key.0, key.1);
         let restored = self.restored.get(&thread).copied();
+        let mut reached = None;
         while let Some(call) = waiting.run.calls.get(waiting.at) {
             let stopped = match stop {
                 Stop::End => false,
@@ -140,9 +141,12 @@ impl Merge {
                     time_ns: waiting.time_ns(call.ticks),
                     act: Act::Call(call.call),
                 });
-                self.out.cursors.insert(thread, cursor);
+                reached = Some(cursor);
             }
             waiting.at += 1;
+        }
+        if let Some(cursor) = reached {
+            self.out.cursors.insert(thread, cursor);
         }
         if let Stop::Word(word) = stop {
             self.take_events(lane, first_n, thread, word);
@@ -163,10 +167,31 @@ impl Merge {
         true
     }
 
-    /// Hands on a thread's records in a chunk that stand before `word`.
+    /// Hands on a thread's records in a chunk that stand before `word`. Asked for at every call,
+    /// so it looks at those records alone.
     fn take_events(&mut self, lane: LaneId, first_n: u64, thread: ThreadId, word: u32) {
-        let due = |event: &Event| event.place.1 <= word;
-        for event in self.pick_events(lane, first_n, thread, due) {
+        let key = (lane, first_n, thread.pid);
+        let Some(list) = self.events.get_mut(&key) else {
+            return;
+        };
+        let due = list.partition_point(|event| event.place.1 <= word);
+        if due == 0 {
+            return;
+        }
+        let due: Vec<Event> = list.drain(..due).collect();
+        // The same id may have been another thread's before, in the same chunk.
+        let (own, others): (Vec<Event>, Vec<Event>) = due
+            .into_iter()
+            .partition(|event| self.thread_of(event) == thread);
+        if let Some(list) = self.events.get_mut(&key) {
+            for event in others.into_iter().rev() {
+                list.push_front(event);
+            }
+            if list.is_empty() {
+                self.events.remove(&key);
+            }
+        }
+        for event in own {
             self.event_count -= 1;
             self.emit(&event);
         }
@@ -183,10 +208,12 @@ impl Merge {
         let Some(mut list) = self.events.remove(&key) else {
             return Vec::new();
         };
-        // The same id may have been another thread's before, in the same chunk.
-        let picked = list
-            .extract_if(.., |event| due(event) && self.thread_of(event) == thread)
-            .collect();
+        let mut picked = Vec::new();
+        list.retain(|event| {
+            let picks = due(event) && self.thread_of(event) == thread;
+            picked.extend(picks.then_some(*event));
+            !picks
+        });
         if !list.is_empty() {
             self.events.insert(key, list);
         }
@@ -232,9 +259,11 @@ impl Merge {
         let mut events = std::mem::take(&mut self.events);
         let mut strays = Vec::new();
         events.retain(|_, list| {
-            strays.extend(list.extract_if(.., |event| {
-                due(event) && (crowded || !self.has_run(self.thread_of(event), event))
-            }));
+            list.retain(|event| {
+                let stray = due(event) && (crowded || !self.has_run(self.thread_of(event), event));
+                strays.extend(stray.then_some(*event));
+                !stray
+            });
             !list.is_empty()
         });
         self.events = events;
@@ -253,7 +282,7 @@ impl Merge {
         let keys: Vec<_> = self.events.range(range).map(|(key, _)| *key).collect();
         for key in keys {
             let list = self.events.remove(&key).unwrap_or_default();
-            self.set_aside(list);
+            self.set_aside(list.into());
         }
     }
 
@@ -293,22 +322,25 @@ impl Merge {
         }
     }
 
-    /// Hands on all strays, by time over all threads.
+    /// Hands on all strays, by time over all threads; then those that were set aside meanwhile,
+    /// behind the last call of a run that a stray took with it.
     pub(super) fn hand_on_strays(&mut self) {
-        let mut order: Vec<(u64, ThreadId)> = self
-            .strays
-            .iter()
-            .flat_map(|(thread, list)| list.iter().map(|event| (event.time_ns, *thread)))
-            .collect();
-        order.sort_unstable();
-        // One may be handed on with another: then fewer are left than were listed.
-        for (_, thread) in order {
-            let event = self.strays.get_mut(&thread).and_then(VecDeque::pop_front);
-            if let Some(event) = event {
-                self.stray(&event, 0);
+        while !self.strays.is_empty() {
+            let mut order: Vec<(u64, ThreadId)> = self
+                .strays
+                .iter()
+                .flat_map(|(thread, list)| list.iter().map(|event| (event.time_ns, *thread)))
+                .collect();
+            order.sort_unstable();
+            // One may be handed on with another: then fewer are left than were listed.
+            for (_, thread) in order {
+                let event = self.strays.get_mut(&thread).and_then(VecDeque::pop_front);
+                if let Some(event) = event {
+                    self.stray(&event, 0);
+                }
             }
+            self.strays.retain(|_, list| !list.is_empty());
         }
-        self.strays.clear();
     }
 
     /// Hands on a stray, after the calls of its thread that stand before it.
