@@ -98,7 +98,7 @@ impl Engine {
                 Ok(End::Stopped) => return Ok(()),
                 Ok(End::Deposed) => tracing::warn!("the lease is lost; standing by"),
                 Err(Broken::Redis(error)) => {
-                    self.outage.failed(&error, &mut self.service);
+                    self.outage.failed(&error, &self.redis, &mut self.service);
                     if let Some(judging) = &mut self.judging {
                         judging.ledger.redis_away();
                     }

@@ -1,17 +1,18 @@
-//! A Unix socket between the daemons and Redis that is slow, cuts, or lies.
+//! A socket between the daemons and Redis that is slow, cuts, or lies.
 
 use std::io::{Read, Write};
-use std::net::Shutdown;
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use socket2::Socket;
 
 /// Bytes that are passed on in one go.
 const CHUNK: usize = 64 * 1024;
@@ -19,8 +20,15 @@ const CHUNK: usize = 64 * 1024;
 /// A proxy; dropped, it closes everything.
 #[derive(Debug)]
 pub struct Proxy {
-    door: PathBuf,
+    door: Door,
     ways: Arc<Ways>,
+}
+
+#[derive(Debug)]
+enum Door {
+    Unix(PathBuf),
+    /// A port of 127.0.0.1.
+    Port(u16),
 }
 
 /// A direction, seen from a daemon.
@@ -43,7 +51,9 @@ struct Ways {
     /// Bytes of lies that were taken.
     lied: AtomicU64,
     closed: AtomicBool,
-    open: Mutex<Vec<UnixStream>>,
+    open: Mutex<Vec<Socket>>,
+    /// Where a proxy of ports leads to.
+    port: AtomicU16,
 }
 
 impl Proxy {
@@ -64,19 +74,54 @@ impl Proxy {
                 }
                 // No server: the client is told by the end of its connection.
                 if let Ok(server) = UnixStream::connect(&server) {
-                    let _ = given.join(&client, &server);
+                    let _ = given.join(&client.into(), &server.into());
                 }
             }
         });
         Ok(Self {
-            door: door.to_path_buf(),
+            door: Door::Unix(door.to_path_buf()),
             ways,
         })
     }
 
-    /// Its socket.
+    /// Listens at a port of 127.0.0.1, and passes on to another.
+    ///
+    /// # Errors
+    /// When no port can be had.
+    pub fn of_port(server: u16) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let port = listener.local_addr()?.port();
+        let ways = Arc::new(Ways::default());
+        ways.port.store(server, Ordering::Relaxed);
+        let given = Arc::clone(&ways);
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                if given.closed.load(Ordering::Relaxed) {
+                    return;
+                }
+                if let Ok(server) = TcpStream::connect(local(given.port.load(Ordering::Relaxed))) {
+                    let _ = given.join(&client.into(), &server.into());
+                }
+            }
+        });
+        Ok(Self {
+            door: Door::Port(port),
+            ways,
+        })
+    }
+
+    /// Its socket, or `127.0.0.1:PORT`.
     pub fn door(&self) -> PathBuf {
-        self.door.clone()
+        match &self.door {
+            Door::Unix(path) => path.clone(),
+            Door::Port(port) => local(*port).to_string().into(),
+        }
+    }
+
+    /// Lets a proxy of ports lead to another from now on, and ends its connections.
+    pub fn lead_to(&self, port: u16) {
+        self.ways.port.store(port, Ordering::Relaxed);
+        self.ways.end();
     }
 
     /// Lets a round trip take so much longer from now on.
@@ -106,16 +151,28 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.ways.closed.store(true, Ordering::Relaxed);
         // Wakes the listener, which then ends.
-        let _ = UnixStream::connect(&self.door);
-        let open = self.ways.open.lock();
-        for stream in open.unwrap_or_else(PoisonError::into_inner).iter() {
-            let _ = stream.shutdown(Shutdown::Both);
+        match &self.door {
+            Door::Unix(path) => drop(UnixStream::connect(path)),
+            Door::Port(port) => drop(TcpStream::connect(local(*port))),
         }
+        self.ways.end();
     }
 }
 
+fn local(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
 impl Ways {
-    fn join(self: &Arc<Self>, client: &UnixStream, server: &UnixStream) -> Result<()> {
+    /// Ends every connection there is.
+    fn end(&self) {
+        let open = self.open.lock();
+        for stream in open.unwrap_or_else(PoisonError::into_inner).drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn join(self: &Arc<Self>, client: &Socket, server: &Socket) -> Result<()> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.push(client.try_clone()?);
         open.push(server.try_clone()?);
@@ -125,7 +182,7 @@ impl Ways {
         Ok(())
     }
 
-    fn pump(self: &Arc<Self>, from: UnixStream, to: UnixStream, way: Way) {
+    fn pump(self: &Arc<Self>, from: Socket, to: Socket, way: Way) {
         let (give, take) = mpsc::channel();
         let number = self.cuts[way as usize].load(Ordering::Relaxed);
         let (one, other) = (Arc::clone(self), Arc::clone(self));
@@ -133,7 +190,7 @@ impl Ways {
         thread::spawn(move || other.write(to, &take, way, number));
     }
 
-    fn read(&self, mut from: UnixStream, give: &Sender<(Instant, Vec<u8>)>) {
+    fn read(&self, mut from: Socket, give: &Sender<(Instant, Vec<u8>)>) {
         let mut chunk = vec![0; CHUNK];
         while let Ok(length @ 1..) = from.read(&mut chunk) {
             let late = Duration::from_millis(self.latency_ms.load(Ordering::Relaxed));
@@ -147,13 +204,7 @@ impl Ways {
         let _ = from.shutdown(Shutdown::Both);
     }
 
-    fn write(
-        &self,
-        mut to: UnixStream,
-        take: &Receiver<(Instant, Vec<u8>)>,
-        way: Way,
-        number: u64,
-    ) {
+    fn write(&self, mut to: Socket, take: &Receiver<(Instant, Vec<u8>)>, way: Way, number: u64) {
         for (due, bytes) in take {
             thread::sleep(due.saturating_duration_since(Instant::now()));
             let lie = self.lie.lock().unwrap_or_else(PoisonError::into_inner);
@@ -175,7 +226,7 @@ impl Ways {
         let _ = to.shutdown(Shutdown::Both);
     }
 
-    fn tell(&self, to: &mut UnixStream, head: &[u8], body: &[u8]) -> std::io::Result<()> {
+    fn tell(&self, to: &mut Socket, head: &[u8], body: &[u8]) -> std::io::Result<()> {
         to.write_all(head)?;
         loop {
             to.write_all(body)?;
