@@ -86,6 +86,11 @@ impl Access {
         Keys::new(&self.prefix, self.host.as_deref())
     }
 
+    /// What stands before every key.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// A connection with the reader's rights.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ mod intake;
 mod judging;
 mod lease;
 mod ledger;
+mod levels;
 mod orders;
 mod outage;
 mod pending;

@@ -76,6 +76,7 @@ impl Engine {
                 judging.tick();
                 next = Instant::now() + SECOND;
                 self.status(judging);
+                self.levels.sweep(connection).await?;
             }
             self.file.tell(&judging.new_alerts());
             if second || judging.is_urgent() || judging.covered() > MANY {
