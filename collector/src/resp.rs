@@ -5,18 +5,20 @@
 //! nested; this process runs as root, and the server may be another machine's. Encoding
 //! commands and telling errors apart is still the crate's.
 
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::os::unix::net::UnixStream;
+mod stream;
+
+use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ravn_shared::tls;
 use redis::{ConnectionAddr, ErrorKind, Pipeline, RedisConnectionInfo, RedisError, RedisResult};
-use socket2::{Domain, SockAddr, Socket, Type};
+use rustls::ClientConfig;
+
+use stream::Stream;
 
 /// The longest line of a reply.
 const MOST_REPLY: usize = 4096;
-/// For connecting, to all addresses of a name together.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// After a write that failed, for replies to what was written: they are here, or late.
 const LAST_REPLIES: Duration = Duration::from_millis(100);
 
@@ -52,21 +54,19 @@ pub struct Connection {
     patience: Duration,
 }
 
-#[derive(Debug)]
-enum Stream {
-    Unix(UnixStream),
-    Tcp(TcpStream),
-}
-
 impl Connection {
-    /// Connects. No [`Self::ask`] takes much longer than `patience`, however slowly the other
-    /// side sends or reads.
+    /// Connects, with `tls` where the address wants it. No [`Self::ask`] takes much longer than
+    /// `patience`, however slowly the other side sends or reads.
     ///
     /// # Errors
-    /// The system's.
-    pub fn open(address: &ConnectionAddr, patience: Duration) -> RedisResult<Self> {
+    /// The system's, or of TLS.
+    pub fn open(
+        address: &ConnectionAddr,
+        tls: Option<Arc<ClientConfig>>,
+        patience: Duration,
+    ) -> RedisResult<Self> {
         Ok(Self {
-            stream: connect(address)?,
+            stream: Stream::connect(address, tls)?,
             rest: Vec::new(),
             out: Vec::new(),
             patience,
@@ -135,7 +135,7 @@ impl Connection {
         replies: &mut Vec<Reply>,
     ) -> RedisResult<()> {
         let deadline = Instant::now() + self.patience;
-        let written = self.write(bytes, deadline);
+        let written = self.stream.write(bytes, deadline);
         let deadline = match written {
             Ok(()) => deadline,
             Err(_) => Instant::now() + LAST_REPLIES,
@@ -143,7 +143,9 @@ impl Connection {
         for _ in 0..commands {
             match self.reply(deadline) {
                 Ok(reply) => replies.push(reply),
-                // A write that failed is the cause of a reply that does not come.
+                // A write that failed is the cause of a reply that does not come, unless the
+                // other side says why it ends TLS.
+                Err(error) if tls::failed(&error) => return Err(error),
                 Err(error) => return Err(written.err().map_or(error, RedisError::from)),
             }
         }
@@ -159,28 +161,6 @@ impl Connection {
         asked?;
         let refusal = replies.iter().cloned().find_map(Reply::refusal);
         refusal.map_or(Ok(replies), Err)
-    }
-
-    fn write(&mut self, mut bytes: &[u8], deadline: Instant) -> io::Result<()> {
-        while !bytes.is_empty() {
-            let left = Some(left(deadline)?);
-            let written = match &mut self.stream {
-                Stream::Unix(stream) => {
-                    stream.set_write_timeout(left)?;
-                    stream.write(bytes)
-                }
-                Stream::Tcp(stream) => {
-                    stream.set_write_timeout(left)?;
-                    stream.write(bytes)
-                }
-            };
-            match written {
-                Ok(length) => bytes = &bytes[length..],
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(timed(error)),
-            }
-        }
-        Ok(())
     }
 
     fn reply(&mut self, deadline: Instant) -> RedisResult<Reply> {
@@ -218,90 +198,16 @@ impl Connection {
 
     fn receive(&mut self, deadline: Instant) -> io::Result<()> {
         let mut chunk = [0; MOST_REPLY];
-        let left = Some(left(deadline)?);
-        let read = match &mut self.stream {
-            Stream::Unix(stream) => {
-                stream.set_read_timeout(left)?;
-                stream.read(&mut chunk)
-            }
-            Stream::Tcp(stream) => {
-                stream.set_read_timeout(left)?;
-                stream.read(&mut chunk)
-            }
-        };
-        match read {
-            Ok(0) => Err(io::Error::new(
+        match self.stream.read(&mut chunk, deadline)? {
+            0 => Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
                 "it closed the connection",
             )),
-            Ok(length) => {
+            length => {
                 self.rest.extend_from_slice(&chunk[..length]);
                 Ok(())
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
-            Err(error) => Err(timed(error)),
         }
-    }
-}
-
-fn connect(address: &ConnectionAddr) -> RedisResult<Stream> {
-    match address {
-        ConnectionAddr::Unix(path) => {
-            let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-            // A stopped Redis does not accept; once its queue is full, connect waits too.
-            socket.set_write_timeout(Some(CONNECT_TIMEOUT))?;
-            socket.connect(&SockAddr::unix(path)?).map_err(timed)?;
-            Ok(Stream::Unix(UnixStream::from(std::os::fd::OwnedFd::from(
-                socket,
-            ))))
-        }
-        ConnectionAddr::Tcp(host, port) => {
-            let addresses: Vec<_> = (host.as_str(), *port).to_socket_addrs()?.collect();
-            let stream = connect_first(&addresses, CONNECT_TIMEOUT)?;
-            stream.set_nodelay(true)?;
-            Ok(Stream::Tcp(stream))
-        }
-        _ => Err(RedisError::from((
-            ErrorKind::InvalidClientConfig,
-            "this build speaks no TLS; give unix:///path/to/socket or redis://host:port",
-        ))),
-    }
-}
-
-/// The first of the addresses that answers. Each has its share of the time that is left, so
-/// that silent ones hide no other.
-fn connect_first(addresses: &[SocketAddr], within: Duration) -> io::Result<TcpStream> {
-    let deadline = Instant::now() + within;
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
-    for (index, address) in addresses.iter().enumerate() {
-        let waiting = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
-        match TcpStream::connect_timeout(address, left(deadline)? / waiting) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = timed(error),
-        }
-    }
-    Err(last)
-}
-
-/// Time until the deadline; none left is an error, as a timeout of zero means none at all.
-fn left(deadline: Instant) -> io::Result<Duration> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        return Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            "it did not answer in time",
-        ));
-    }
-    Ok(left)
-}
-
-/// A socket's timeout is told as EAGAIN, which says nothing to people.
-fn timed(error: io::Error) -> io::Error {
-    match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-            io::Error::new(io::ErrorKind::TimedOut, "it did not answer in time")
-        }
-        _ => error,
     }
 }
 

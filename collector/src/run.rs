@@ -40,6 +40,9 @@ pub struct Signals {
 /// When nothing loads or attaches, or the rings cannot be read.
 pub fn run(config: &Config, signals: &Signals, read: &dyn Fn() -> Result<Config>) -> Result<()> {
     let host = config::host_name(&config.host)?;
+    if let Some(warning) = link::in_the_clear(&config.redis) {
+        tracing::warn!("{warning}");
+    }
     let prover = Prover::start()?;
     let (standing, found) = Standing::begin(config, prover.pid())?;
     say(&standing, &found);

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ravn_shared::config::RedisConfig;
+use ravn_shared::config::{ConfigError, RedisConfig};
 use ravn_shared::keys::Keys;
 use ravn_shared::kind::Reason;
-use ravn_shared::{clock, link};
+use ravn_shared::{clock, link, tls};
 use redis::{RedisError, RedisResult};
 
 use crate::backlog::Backlog;
@@ -115,9 +115,15 @@ impl Sender {
 
     /// One connection, until it fails or there is no more to send.
     fn session(&mut self, backoff: &mut link::Backoff) -> Result<(), String> {
-        let info = link::connection_info(&self.config).map_err(|error| error.to_string())?;
-        let explain = |error: RedisError| link::explain(&error);
-        let mut connection = Connection::open(info.addr(), REPLY_TIMEOUT).map_err(explain)?;
+        let of_files = |error: ConfigError| format!("redis: {error}; trying again");
+        let info = link::login(&self.config).map_err(of_files)?;
+        let tls = tls::wanted(info.addr())
+            .then(|| tls::client(&self.config))
+            .transpose()
+            .map_err(of_files)?;
+        let config = self.config.clone();
+        let explain = |error: RedisError| link::explain(&error, &config);
+        let mut connection = Connection::open(info.addr(), tls, REPLY_TIMEOUT).map_err(explain)?;
         self.wire.stepped();
         connection.log_in(info.redis_settings()).map_err(explain)?;
         self.wire.stepped();
@@ -190,7 +196,7 @@ impl Sender {
         }
         let all = left.is_empty();
         self.outbox.put_back(left);
-        asked.map_err(|error| link::explain(&error))?;
+        asked.map_err(|error| link::explain(&error, &self.config))?;
         if !all {
             let Some(error) = refusal else {
                 return Err("redis: LPUSH was answered with no number; is this Redis?".to_owned());
@@ -198,7 +204,7 @@ impl Sender {
             if error.code() == Some("OOM") {
                 self.trim(connection, Reason::RedisOom)?;
             }
-            return Err(link::explain(&error));
+            return Err(link::explain(&error, &self.config));
         }
         if self.backlog.is_over() {
             self.trim(connection, Reason::ListFull)?;
@@ -209,7 +215,8 @@ impl Sender {
     /// Halves the list, oldest first: at maxmemory nothing else frees any, and past the
     /// bound nothing cheaper is left to hold back.
     fn trim(&mut self, connection: &mut Connection, reason: Reason) -> Result<(), String> {
-        let explain = |error: RedisError| link::explain(&error);
+        let config = self.config.clone();
+        let explain = |error: RedisError| link::explain(&error, &config);
         let keep = self.backlog.len() / 2;
         let mut trim = redis::pipe();
         // The length just before, in the same packet: what the analyzer took meanwhile is not
@@ -274,7 +281,7 @@ mod tests {
         let listener = UnixListener::bind(&path).unwrap();
         let address = redis::ConnectionAddr::Unix(path.clone());
         let patience = Duration::from_millis(300);
-        let mut connection = Connection::open(&address, patience).unwrap();
+        let mut connection = Connection::open(&address, None, patience).unwrap();
         std::fs::remove_file(path).unwrap();
         let (mut server, _) = listener.accept().unwrap();
         server.write_all(b":1\r\n:2\r\n:").unwrap();

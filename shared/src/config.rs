@@ -25,6 +25,18 @@ pub enum ConfigError {
         /// The parser's word, with line and key.
         message: String,
     },
+    /// A file that a key names does not hold what it should.
+    #[error("{key}: {path}: {cause}; {mend}")]
+    File {
+        /// Dotted name of the key.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: String,
+        /// What it should hold.
+        mend: String,
+    },
     /// A value is out of its range.
     #[error("{key} = {value}: {mend}")]
     Value {
@@ -124,13 +136,22 @@ fn merge(into: &mut toml::Table, from: toml::Table) {
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct RedisConfig {
-    /// `unix:///run/ravn/redis.sock` or `redis://host:port`. No password in it.
+    /// `unix:///run/ravn/redis.sock`, `rediss://host:port` (TLS) or `redis://host:port`. No
+    /// password in it.
     pub url: String,
     /// ACL user; empty for none.
     pub username: String,
     /// File with the password on its first line; empty for none. Read anew at each
     /// connection, so that a changed password needs no restart.
     pub password_file: PathBuf,
+    /// For `rediss://`: file with the certificates of the CAs that are trusted, in PEM; empty
+    /// for the system's. This and the next two are read anew at each connection.
+    pub tls_ca: PathBuf,
+    /// File with a certificate to show to the server, and those between it and its CA; empty
+    /// for none.
+    pub tls_cert: PathBuf,
+    /// File with its private key.
+    pub tls_key: PathBuf,
     /// Stands before every key.
     pub prefix: String,
     /// Several hosts share this Redis: keys end in the host's name.
@@ -143,6 +164,9 @@ impl Default for RedisConfig {
             url: "unix:///run/ravn/redis.sock".to_owned(),
             username: String::new(),
             password_file: PathBuf::new(),
+            tls_ca: PathBuf::new(),
+            tls_cert: PathBuf::new(),
+            tls_key: PathBuf::new(),
             prefix: String::new(),
             shared: false,
         }

@@ -27,6 +27,21 @@ impl Keys {
         format!("{}{name}", self.prefix)
     }
 
+    /// Whether several hosts share this Redis.
+    pub fn is_shared(&self) -> bool {
+        !self.suffix.is_empty()
+    }
+
+    /// Sorted set: the score of each host that is judged, where hosts share a Redis.
+    pub fn levels(&self) -> String {
+        self.common("ravn:levels")
+    }
+
+    /// [`Self::state`] of another host that shares this Redis.
+    pub fn state_of(&self, host: &str) -> String {
+        format!("{}ravn:state:{host}", self.prefix)
+    }
+
     /// List of batches, oldest at the right. Written by the collector.
     pub fn raw(&self) -> String {
         self.own("events:raw")
@@ -117,5 +132,8 @@ mod tests {
         let many = Keys::new("eu:", Some("web-1"));
         assert_eq!(many.inflight("a"), "eu:events:inflight:a:web-1");
         assert_eq!(many.alerts(), "eu:ravn:alerts");
+        assert_eq!(many.levels(), "eu:ravn:levels");
+        assert_eq!(many.state(), many.state_of("web-1"));
+        assert!(many.is_shared() && !one.is_shared());
     }
 }

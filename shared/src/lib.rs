@@ -2,8 +2,8 @@
 //!
 //! [`kind`] and [`event`] say what a record is, [`wire`] how batches of them travel ([`pack`] writes them), [`words`]
 //! how a chunk of a syscall sequence is read, [`tokens`] what the model calls each. [`redact`] masks secrets of command lines. [`keys`] names everything in Redis.
-//! The rest is what two daemons need to be good citizens: [`config`], [`link`] (Redis),
-//! [`log`], [`service`] (systemd), [`clock`], [`text`], [`show`] and [`exit`].
+//! The rest is what two daemons need to be good citizens: [`config`], [`link`] and [`tls`]
+//! (Redis), [`log`], [`service`] (systemd), [`clock`], [`text`], [`show`] and [`exit`].
 
 pub mod clock;
 pub mod config;
@@ -18,6 +18,7 @@ pub mod redact;
 pub mod service;
 pub mod show;
 pub mod text;
+pub mod tls;
 pub mod tokens;
 pub mod wire;
 pub mod words;

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use ravn_shared::config::{ConfigError, RedisConfig};
 use ravn_shared::keys::Keys;
-use ravn_shared::link;
+use ravn_shared::{link, tls};
 use redis::{Client, Connection, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError};
 
 /// Longest wait for Redis to take a connection, and for a reply.
@@ -55,6 +56,15 @@ pub struct Access {
         hide_env_values = true
     )]
     operator_url: Option<String>,
+    /// Certificates of the CAs to trust where the URL is rediss://, in PEM; by default the system's
+    #[arg(long, global = true, env = "RAVN_REDIS_TLS_CA", value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// Certificate to show to a Redis that wants one, in PEM
+    #[arg(long, global = true, env = "RAVN_REDIS_TLS_CERT", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// Its private key, in PEM
+    #[arg(long, global = true, env = "RAVN_REDIS_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
     /// Prefix of every key, as in redis.prefix of the daemons
     #[arg(
         long,
@@ -74,6 +84,11 @@ impl Access {
     /// The names in Redis.
     pub fn keys(&self) -> Keys {
         Keys::new(&self.prefix, self.host.as_deref())
+    }
+
+    /// What stands before every key.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
     }
 
     /// A connection with the reader's rights.
@@ -116,7 +131,7 @@ impl Access {
         password_given: Option<String>,
     ) -> Result<Connection> {
         if let Some((url, name)) = given {
-            return connect(url_info(url, name)?);
+            return connect(self.secured(url, name)?);
         }
         let info = url_info(&format!("unix://{}", self.socket.display()), "--socket")?;
         let mut settings = info.redis_settings().clone().set_username(user);
@@ -125,6 +140,37 @@ impl Access {
         }
         connect(info.set_redis_settings(settings))
     }
+
+    /// What `url` says, with the files of TLS where it wants them.
+    fn secured(&self, url: &str, name: &str) -> Result<ConnectionInfo> {
+        let info = url_info(url, name)?;
+        if !tls::wanted(info.addr()) {
+            return Ok(info);
+        }
+        let config = RedisConfig {
+            url: url.to_owned(),
+            tls_ca: self.tls_ca.clone().unwrap_or_default(),
+            tls_cert: self.tls_cert.clone().unwrap_or_default(),
+            tls_key: self.tls_key.clone().unwrap_or_default(),
+            ..RedisConfig::default()
+        };
+        let checked = link::address(&config).and_then(|_| tls::secured(info, &config));
+        checked.map_err(|error| match error {
+            // Its text would show the password in it.
+            ConfigError::Value {
+                key: "redis.url",
+                mend,
+                ..
+            } => anyhow!("{name}: {mend}"),
+            other => anyhow!(option(&other.to_string())),
+        })
+    }
+}
+
+/// `ravn` takes by options what the daemons take by keys.
+fn option(text: &str) -> String {
+    text.replace("redis.tls_", "--tls-")
+        .replace("redis.url", "RAVN_REDIS_URL")
 }
 
 /// The password that the installation left for `user`, if this user of the host may read it.
@@ -135,9 +181,8 @@ fn password(user: &str) -> Option<String> {
 }
 
 fn url_info(url: &str, name: &str) -> Result<ConnectionInfo> {
-    url.into_connection_info().map_err(|_| {
-        anyhow!("{name} is no URL of a Redis: give unix:///path/to/socket or redis://host:port")
-    })
+    url.into_connection_info()
+        .map_err(|_| anyhow!("{name} is no URL of a Redis: {}", link::URLS))
 }
 
 /// Connects within a deadline.
@@ -161,6 +206,9 @@ pub fn connect(info: ConnectionInfo) -> Result<Connection> {
 
 /// An error of Redis in one line with its mend. `ravn` asks once and does not try again.
 pub fn said(error: &RedisError) -> anyhow::Error {
+    if let Some((cause, mend)) = tls::words(error) {
+        return anyhow!("redis: {cause}; {}", option(mend));
+    }
     let refusal = link::first_refusal(error);
     let password = "check --user, and REDISCLI_AUTH or /etc/ravn/<user>.password";
     let mend = match refusal.kind() {

@@ -5,6 +5,7 @@ mod access;
 mod alerts;
 mod doctor;
 mod events;
+mod hosts;
 mod model;
 mod paint;
 mod record;
@@ -36,7 +37,10 @@ enum Verb {
     /// The threat level now, its reason, and the processes behind it.
     #[command(after_help = "Example: ravn status --json | jq -r .level")]
     Status(status::Args),
-    /// The same, live: once a second, with rates and the last alerts, until Ctrl-C.
+    /// Every host that shares this Redis: level, score, age, reason, the worst first.
+    #[command(after_help = "Example: ravn hosts --json | jq -r 'select(.level == \"HIGH\").host'")]
+    Hosts(hosts::Args),
+    /// The same as status, live: once a second, with rates and the last alerts, until Ctrl-C.
     #[command(
         after_help = "Example: ravn watch | tee ravn.log   (plain lines where it is no terminal)"
     )]
@@ -82,6 +86,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.verb {
         Verb::Status(args) => status::run(&cli.access, &args),
+        Verb::Hosts(args) => hosts::run(&cli.access, &args),
         Verb::Watch(args) => watch::run(&cli.access, &args),
         Verb::Events(args) => events::run(&cli.access, &args),
         Verb::Alerts(args) => alerts::run(&cli.access, &args),

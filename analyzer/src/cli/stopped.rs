@@ -47,16 +47,17 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if holder.is_some_and(|lease| !holds(&lease, name)) {
         return Ok(ExitCode::SUCCESS);
     }
-    redis::pipe()
-        .atomic()
-        .cmd("DEL")
-        .arg(keys.threat_level())
-        .ignore()
-        .cmd("PUBLISH")
+    let mut pipe = redis::pipe();
+    pipe.atomic();
+    pipe.cmd("DEL").arg(keys.threat_level()).ignore();
+    pipe.cmd("PUBLISH")
         .arg(keys.threat_updates())
         .arg(UNKNOWN)
-        .ignore()
-        .query::<()>(&mut connection)
+        .ignore();
+    if keys.is_shared() {
+        pipe.cmd("ZREM").arg(keys.levels()).arg(&host).ignore();
+    }
+    pipe.query::<()>(&mut connection)
         .map_err(|error| said(&error))?;
     Ok(ExitCode::SUCCESS)
 }

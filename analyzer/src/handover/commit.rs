@@ -219,6 +219,9 @@ impl Committer {
         let word = if occasion == Occasion::Farewell {
             pipe.cmd("DEL").arg(keys.threat_level());
             pipe.cmd("DEL").arg(keys.state());
+            if keys.is_shared() {
+                pipe.cmd("ZREM").arg(keys.levels()).arg(&self.host);
+            }
             UNKNOWN
         } else {
             pipe.cmd("SET").arg(keys.threat_level()).arg(level.word());
@@ -251,6 +254,11 @@ impl Committer {
                 .arg(keys.state())
                 .arg(state::fields(judging));
             pipe.cmd("EXPIRE").arg(keys.state()).arg(WORD_S);
+            if keys.is_shared() {
+                let score = format!("{:.1}", judging.judge.score().score);
+                pipe.cmd("ZADD").arg(keys.levels());
+                pipe.arg(score).arg(&self.host);
+            }
         }
     }
 

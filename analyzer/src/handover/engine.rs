@@ -16,6 +16,7 @@ use super::commit::{Committer, Mark};
 use super::intake::{Intake, Taken};
 use super::judging::{Judging, Recipe};
 use super::lease::{Attempt, Lease};
+use super::levels::Levels;
 use super::orders::Order;
 use super::outage::Outage;
 use super::{connect, policy, restore};
@@ -35,6 +36,7 @@ pub struct Engine {
     recipe: Recipe,
     pub(super) service: Service,
     pub(super) outage: Outage,
+    pub(super) levels: Levels,
     pub(super) file: AlertsFile,
     pub(super) committer: Committer,
     judging: Option<Judging>,
@@ -65,6 +67,7 @@ impl Engine {
         let me = format!("{:016x}", random_id());
         Self {
             committer: Committer::new(keys.clone(), recipe.host.clone(), me),
+            levels: Levels::new(keys.clone()),
             redis,
             keys,
             name,
@@ -98,7 +101,7 @@ impl Engine {
                 Ok(End::Stopped) => return Ok(()),
                 Ok(End::Deposed) => tracing::warn!("the lease is lost; standing by"),
                 Err(Broken::Redis(error)) => {
-                    self.outage.failed(&error, &mut self.service);
+                    self.outage.failed(&error, &self.redis, &mut self.service);
                     if let Some(judging) = &mut self.judging {
                         judging.ledger.redis_away();
                     }

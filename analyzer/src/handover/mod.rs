@@ -16,6 +16,7 @@ mod intake;
 mod judging;
 mod lease;
 mod ledger;
+mod levels;
 mod orders;
 mod outage;
 mod pending;
@@ -55,9 +56,9 @@ pub fn run(config: &Config, orders: UnboundedReceiver<Order>) -> anyhow::Result<
             mend: "give 1 to 64 characters of A-Z a-z 0-9 . _ -".to_owned(),
         })?,
     };
-    // A wrong URL is said now; a password file may still come.
-    if let Err(error @ ConfigError::Value { .. }) = link::connection_info(&config.redis) {
-        return Err(error.into());
+    link::check(&config.redis)?;
+    if let Some(warning) = link::in_the_clear(&config.redis) {
+        tracing::warn!("{warning}");
     }
     let recipe = judging::Recipe {
         host,

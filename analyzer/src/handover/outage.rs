@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use ravn_shared::config::RedisConfig;
 use ravn_shared::link::{self, Backoff};
 use ravn_shared::service::Service;
 use redis::RedisError;
@@ -16,8 +17,8 @@ pub struct Outage {
 
 impl Outage {
     /// Redis failed, or is not fit for use.
-    pub fn failed(&mut self, error: &RedisError, service: &mut Service) {
-        self.say(link::explain(error), service);
+    pub fn failed(&mut self, error: &RedisError, config: &RedisConfig, service: &mut Service) {
+        self.say(link::explain(error, config), service);
     }
 
     /// Says `line` unless it was the last that was said.

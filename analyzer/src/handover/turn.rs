@@ -76,6 +76,7 @@ impl Engine {
                 judging.tick();
                 next = Instant::now() + SECOND;
                 self.status(judging);
+                self.levels.sweep(connection).await?;
             }
             self.file.tell(&judging.new_alerts());
             if second || judging.is_urgent() || judging.covered() > MANY {
@@ -137,7 +138,9 @@ impl Engine {
         match tokio::time::timeout_at(deadline.into(), commit).await {
             Ok(Ok(true)) => tracing::info!("stopped; the lease is given back"),
             Ok(Ok(false)) => tracing::warn!("stopped; the lease was lost before"),
-            Ok(Err(error)) => self.outage.failed(&error, &mut self.service),
+            Ok(Err(error)) => {
+                self.outage.failed(&error, &self.redis, &mut self.service);
+            }
             Err(_) => tracing::warn!("stopped without a last commit: redis did not answer"),
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! A private little world per test: Redis, cgroup, configuration, daemons.
 
+pub mod authority;
 pub mod bpf;
 pub mod cgroup;
 pub mod clock;
@@ -9,6 +10,7 @@ pub mod every_act;
 pub mod haul;
 pub mod ledger;
 pub mod line;
+pub mod netns;
 pub mod notify;
 pub mod pins;
 pub mod programs;

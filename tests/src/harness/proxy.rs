@@ -1,18 +1,19 @@
-//! A Unix socket between the daemons and Redis that is slow, cuts, or lies.
+//! A socket between the daemons and Redis that is slow, cuts, or lies.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::Shutdown;
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use socket2::Socket;
 
 /// Bytes that are passed on in one go.
 const CHUNK: usize = 64 * 1024;
@@ -20,8 +21,15 @@ const CHUNK: usize = 64 * 1024;
 /// A proxy; dropped, it closes everything.
 #[derive(Debug)]
 pub struct Proxy {
-    door: PathBuf,
+    door: Door,
     ways: Arc<Ways>,
+}
+
+#[derive(Debug)]
+enum Door {
+    Unix(PathBuf),
+    /// A port of 127.0.0.1.
+    Port(u16),
 }
 
 /// A direction, seen from a daemon.
@@ -45,8 +53,10 @@ struct Ways {
     lied: AtomicU64,
     closed: AtomicBool,
     /// Both ends of every connection, by its number, until it is over.
-    open: Mutex<BTreeMap<u64, [UnixStream; 2]>>,
+    open: Mutex<BTreeMap<u64, [Socket; 2]>>,
     connections: AtomicU64,
+    /// Where a proxy of ports leads to.
+    port: AtomicU16,
 }
 
 impl Proxy {
@@ -67,19 +77,54 @@ impl Proxy {
                 }
                 // No server: the client is told by the end of its connection.
                 if let Ok(server) = UnixStream::connect(&server) {
-                    let _ = given.join(&client, &server);
+                    let _ = given.join(&client.into(), &server.into());
                 }
             }
         });
         Ok(Self {
-            door: door.to_path_buf(),
+            door: Door::Unix(door.to_path_buf()),
             ways,
         })
     }
 
-    /// Its socket.
+    /// Listens at a port of 127.0.0.1, and passes on to another.
+    ///
+    /// # Errors
+    /// When no port can be had.
+    pub fn of_port(server: u16) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let port = listener.local_addr()?.port();
+        let ways = Arc::new(Ways::default());
+        ways.port.store(server, Ordering::Relaxed);
+        let given = Arc::clone(&ways);
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                if given.closed.load(Ordering::Relaxed) {
+                    return;
+                }
+                if let Ok(server) = TcpStream::connect(local(given.port.load(Ordering::Relaxed))) {
+                    let _ = given.join(&client.into(), &server.into());
+                }
+            }
+        });
+        Ok(Self {
+            door: Door::Port(port),
+            ways,
+        })
+    }
+
+    /// Its socket, or `127.0.0.1:PORT`.
     pub fn door(&self) -> PathBuf {
-        self.door.clone()
+        match &self.door {
+            Door::Unix(path) => path.clone(),
+            Door::Port(port) => local(*port).to_string().into(),
+        }
+    }
+
+    /// Lets a proxy of ports lead to another from now on, and ends its connections.
+    pub fn lead_to(&self, port: u16) {
+        self.ways.port.store(port, Ordering::Relaxed);
+        self.ways.end();
     }
 
     /// Lets a round trip take so much longer from now on.
@@ -109,17 +154,27 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.ways.closed.store(true, Ordering::Relaxed);
         // Wakes the listener, which then ends.
-        let _ = UnixStream::connect(&self.door);
-        let open = self.ways.open.lock();
-        let open = open.unwrap_or_else(PoisonError::into_inner);
-        for stream in open.values().flatten() {
-            let _ = stream.shutdown(Shutdown::Both);
+        match &self.door {
+            Door::Unix(path) => drop(UnixStream::connect(path)),
+            Door::Port(port) => drop(TcpStream::connect(local(*port))),
         }
+        self.ways.end();
     }
 }
 
+fn local(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
 impl Ways {
-    fn join(self: &Arc<Self>, client: &UnixStream, server: &UnixStream) -> Result<()> {
+    /// Ends every connection there is.
+    fn end(&self) {
+        for end in self.lock_open().values().flatten() {
+            let _ = end.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn join(self: &Arc<Self>, client: &Socket, server: &Socket) -> Result<()> {
         let connection = self.connections.fetch_add(1, Ordering::Relaxed);
         let ends = [client.try_clone()?, server.try_clone()?];
         self.lock_open().insert(connection, ends);
@@ -133,11 +188,11 @@ impl Ways {
         Ok(())
     }
 
-    fn lock_open(&self) -> MutexGuard<'_, BTreeMap<u64, [UnixStream; 2]>> {
+    fn lock_open(&self) -> MutexGuard<'_, BTreeMap<u64, [Socket; 2]>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn pump(self: &Arc<Self>, connection: u64, from: UnixStream, to: UnixStream, way: Way) {
+    fn pump(self: &Arc<Self>, connection: u64, from: Socket, to: Socket, way: Way) {
         let (give, take) = mpsc::channel();
         let number = self.cuts[way as usize].load(Ordering::Relaxed);
         let (one, other) = (Arc::clone(self), Arc::clone(self));
@@ -153,7 +208,7 @@ impl Ways {
         });
     }
 
-    fn read(&self, mut from: UnixStream, give: &Sender<(Instant, Vec<u8>)>) {
+    fn read(&self, mut from: Socket, give: &Sender<(Instant, Vec<u8>)>) {
         let mut chunk = vec![0; CHUNK];
         while let Ok(length @ 1..) = from.read(&mut chunk) {
             let late = Duration::from_millis(self.latency_ms.load(Ordering::Relaxed));
@@ -167,13 +222,7 @@ impl Ways {
         let _ = from.shutdown(Shutdown::Both);
     }
 
-    fn write(
-        &self,
-        mut to: UnixStream,
-        take: &Receiver<(Instant, Vec<u8>)>,
-        way: Way,
-        number: u64,
-    ) {
+    fn write(&self, mut to: Socket, take: &Receiver<(Instant, Vec<u8>)>, way: Way, number: u64) {
         for (due, bytes) in take {
             thread::sleep(due.saturating_duration_since(Instant::now()));
             let lie = self.lie.lock().unwrap_or_else(PoisonError::into_inner);
@@ -195,7 +244,7 @@ impl Ways {
         let _ = to.shutdown(Shutdown::Both);
     }
 
-    fn tell(&self, to: &mut UnixStream, head: &[u8], body: &[u8]) -> std::io::Result<()> {
+    fn tell(&self, to: &mut Socket, head: &[u8], body: &[u8]) -> std::io::Result<()> {
         to.write_all(head)?;
         loop {
             to.write_all(body)?;

@@ -15,6 +15,10 @@ use super::wait_until;
 /// The ACL file as it is installed, with a place for each user's password digest.
 const ACL: &str = include_str!("../../../systemd/redis/users.acl");
 
+/// The same where hosts share a Redis: once, and once for each host.
+const SHARED_ACL: &str = include_str!("../../../systemd/redis/shared.acl");
+const HOST_ACL: &str = include_str!("../../../systemd/redis/host.acl");
+
 /// The users of the ACL file.
 pub const USERS: [&str; 4] = ["collector", "analyzer", "reader", "operator"];
 
@@ -42,22 +46,49 @@ impl RedisServer {
     /// # Errors
     /// When the files cannot be written.
     pub fn prepare(folder: &Path) -> Result<Self> {
-        let mut acl = format!("user admin on #{} ~* &* +@all\n", digest(ADMIN));
-        acl.push_str(ACL);
-        for user in USERS {
+        let server = Self {
+            folder: folder.to_path_buf(),
+            child: None,
+            options: Vec::new(),
+        };
+        let acl = server.with_passwords(ACL, &USERS.map(|user| (user, user.to_owned())))?;
+        server.write_acl(&acl)?;
+        Ok(server)
+    }
+
+    /// Lets these hosts share it from its next start: users of each, `collector-<host>` and
+    /// `analyzer-<host>`, beside reader and operator.
+    ///
+    /// # Errors
+    /// When the files cannot be written.
+    pub fn share(&self, hosts: &[&str]) -> Result<()> {
+        let common = ["reader", "operator"].map(|user| (user, user.to_owned()));
+        let mut acl = self.with_passwords(SHARED_ACL, &common)?;
+        for host in hosts {
+            let text = HOST_ACL.replace("@host@", host);
+            let own = ["collector", "analyzer"].map(|user| (user, format!("{user}-{host}")));
+            acl.push_str(&self.with_passwords(&text, &own)?);
+        }
+        self.write_acl(&acl)
+    }
+
+    /// The ACL text with a digest in each place; `users` are places and their password files.
+    fn with_passwords(&self, text: &str, users: &[(&str, String)]) -> Result<String> {
+        let mut acl = text.to_owned();
+        for (place, user) in users {
             let password = random_password()?;
-            acl = acl.replace(&format!("@{user}@"), &digest(&password));
-            let file = password_file(folder, user);
+            acl = acl.replace(&format!("@{place}@"), &digest(&password));
+            let file = password_file(&self.folder, user);
             fs::write(&file, format!("{password}\n"))?;
             // The tests' daemons run as different users; the folder is the test's own.
             fs::set_permissions(&file, fs::Permissions::from_mode(0o644))?;
         }
-        fs::write(folder.join("users.acl"), acl)?;
-        Ok(Self {
-            folder: folder.to_path_buf(),
-            child: None,
-            options: Vec::new(),
-        })
+        Ok(acl)
+    }
+
+    fn write_acl(&self, users: &str) -> Result<()> {
+        let admin = format!("user admin on #{} ~* &* +@all\n", digest(ADMIN));
+        Ok(fs::write(self.folder.join("users.acl"), admin + users)?)
     }
 
     /// Options as on redis-server's command line, for the next start.
@@ -74,7 +105,8 @@ impl RedisServer {
             .append(true)
             .create(true)
             .open(self.folder.join("redis.log"))?;
-        let mut command = Command::new("redis-server");
+        let program = program();
+        let mut command = Command::new(&program);
         command
             .args(["--port", "0", "--save", "", "--appendonly", "no"])
             .args(["--maxmemory", "512mb", "--maxmemory-policy", "noeviction"])
@@ -92,7 +124,7 @@ impl RedisServer {
         self.child = Some(
             command
                 .spawn()
-                .context("start redis-server; is it installed?")?,
+                .with_context(|| format!("start {}; is it installed?", program.display()))?,
         );
         wait_until(Duration::from_secs(10), "redis-server to answer", || {
             if let Some(status) = self
@@ -143,6 +175,11 @@ impl RedisServer {
     /// Its socket.
     pub fn socket(&self) -> PathBuf {
         self.folder.join("redis.sock")
+    }
+
+    /// Where its passwords are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// What it has printed.
@@ -196,6 +233,31 @@ impl Drop for RedisServer {
             eprintln!("--- redis-server\n{}", self.log());
         }
     }
+}
+
+/// The server under test: redis-server, or what RAVN_TEST_REDIS_SERVER names (a valkey-server).
+pub fn program() -> PathBuf {
+    std::env::var_os("RAVN_TEST_REDIS_SERVER").map_or_else(|| "redis-server".into(), PathBuf::from)
+}
+
+/// Why the server under test cannot speak TLS, if it cannot.
+pub fn without_tls() -> Option<String> {
+    let program = program();
+    // Without its certificate none starts: one with TLS misses that, another the whole of TLS.
+    let tried = Command::new(&program)
+        .args(["--port", "0", "--tls-port", "1", "--save", ""])
+        .args(["--tls-cert-file", "/nonexistent"])
+        .output();
+    let said = match tried {
+        Ok(output) => {
+            String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+        }
+        Err(error) => return Some(format!("{}: {error}", program.display())),
+    };
+    ["Failed finding TLS", "Bad directive"]
+        .iter()
+        .any(|words| said.contains(words))
+        .then(|| format!("{} was built without TLS", program.display()))
 }
 
 /// Password of the tests' own user; the server is reachable through its folder alone.

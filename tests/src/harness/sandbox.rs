@@ -38,9 +38,16 @@ pub struct Sandbox {
     pub redis: RedisServer,
     /// Variables of the daemons' environment, for the next start.
     pub environment: Vec<(String, String)>,
-    door: PathBuf,
+    door: String,
+    /// The host that the daemons are of, and where the passwords of its users are; where hosts
+    /// share a Redis.
+    host: Option<(String, PathBuf)>,
     cgroup: Option<Cgroup>,
     folder: Folder,
+}
+
+fn unix(socket: &Path) -> String {
+    format!("unix://{}", socket.display())
 }
 
 #[derive(Debug)]
@@ -83,7 +90,8 @@ impl Sandbox {
             analyzer: None,
             pins: Pins::of(&name, folder.0.join("collector.toml")),
             environment: Vec::new(),
-            door: redis.socket(),
+            door: unix(&redis.socket()),
+            host: None,
             redis,
             cgroup: Cgroup::new(&name).ok(),
             folder,
@@ -110,7 +118,7 @@ impl Sandbox {
 
     /// The names in Redis.
     pub fn keys(&self) -> Keys {
-        Keys::new("", None)
+        Keys::new("", self.host.as_ref().map(|(host, _)| host.as_str()))
     }
 
     /// Lets the daemons reach Redis through another socket, a proxy's: writes both their files
@@ -119,7 +127,27 @@ impl Sandbox {
     /// # Errors
     /// When they cannot be written.
     pub fn set_door(&mut self, socket: PathBuf) -> Result<()> {
-        self.door = socket;
+        self.set_url(unix(&socket))
+    }
+
+    /// Makes the daemons those of `host`, one of several at `redis`.
+    ///
+    /// # Errors
+    /// When their files cannot be written.
+    pub fn set_host(&mut self, host: &str, redis: &RedisServer) -> Result<()> {
+        self.host = Some((host.to_owned(), redis.folder().to_path_buf()));
+        self.write_collector_toml("")?;
+        self.write_analyzer_toml("")?;
+        Ok(())
+    }
+
+    /// Lets the daemons reach Redis by any URL. One of `rediss://` goes with the files of [`super::authority`] in
+    /// the folder: `ca.pem`, and `<daemon>.pem` with `<daemon>.key`.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn set_url(&mut self, url: String) -> Result<()> {
+        self.door = url;
         self.write_collector_toml("")?;
         self.write_analyzer_toml("")?;
         Ok(())
@@ -183,11 +211,31 @@ impl Sandbox {
     }
 
     fn redis_table(&self, user: &str) -> String {
-        format!(
-            "[redis]\nurl = \"unix://{}\"\nusername = \"ravn-{user}\"\npassword_file = \"{}\"\n",
-            self.door.display(),
-            password_file(self.folder(), user).display(),
-        )
+        let folder = self.folder().display();
+        let (name, own, shared, passwords) = match &self.host {
+            Some((host, passwords)) => (
+                format!("{user}-{host}"),
+                format!("host = \"{host}\"\n"),
+                "shared = true\n",
+                passwords.as_path(),
+            ),
+            None => (user.to_owned(), String::new(), "", self.folder()),
+        };
+        let mut table = format!(
+            "{own}[redis]\nurl = \"{}\"\nusername = \"ravn-{name}\"\npassword_file = \"{}\"\n{shared}",
+            self.door,
+            password_file(passwords, &name).display(),
+        );
+        if self.door.starts_with("rediss:") {
+            table.push_str(&format!("tls_ca = \"{folder}/ca.pem\"\n"));
+            if self.folder().join(format!("{user}.pem")).exists() {
+                let pair = format!(
+                    "tls_cert = \"{folder}/{user}.pem\"\ntls_key = \"{folder}/{user}.key\"\n"
+                );
+                table.push_str(&pair);
+            }
+        }
+        table
     }
 
     /// Starts the collector without waiting for it.

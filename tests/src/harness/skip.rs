@@ -15,6 +15,10 @@ pub enum Need {
     Systemd,
     /// QEMU or another way to boot other kernels.
     Vm,
+    /// A Redis that was built with TLS.
+    RedisTls,
+    /// Network namespaces, and iproute2 to make them.
+    Netns,
     /// libfaketime, which gives programs another clock.
     Faketime,
 }
@@ -25,6 +29,8 @@ impl Need {
             Self::Kernel => "kernel",
             Self::Systemd => "systemd",
             Self::Vm => "vm",
+            Self::RedisTls => "redis-tls",
+            Self::Netns => "netns",
             Self::Faketime => "faketime",
         }
     }
@@ -36,6 +42,8 @@ impl Need {
             Self::Systemd => (!std::path::Path::new("/run/systemd/system").exists())
                 .then(|| "systemd does not run this host".to_owned()),
             Self::Vm => Some("no machine to boot".to_owned()),
+            Self::RedisTls => super::redis_server::without_tls(),
+            Self::Netns => super::netns::missing(),
             Self::Faketime => super::clock::library()
                 .is_none()
                 .then(|| "libfaketimeMT.so.1 is missing; install libfaketime".to_owned()),
