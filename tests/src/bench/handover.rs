@@ -21,6 +21,9 @@ use crate::harness::Sandbox;
 /// syscalls, so many by each of two threads.
 const ROUNDS: &str = "2000";
 const SYSCALLS: &str = "20000";
+/// Rings that hold all of it.
+const RINGS: &str = "[rings]\nsyscall = 67108864\nfile = 67108864\nnetwork = 67108864\n\
+                     security = 67108864\n";
 /// Elements and bytes of one pipeline: the collector's own limits.
 const PIPELINE: usize = 32;
 const PIPELINE_BYTES: usize = 1 << 20;
@@ -60,7 +63,8 @@ pub fn run(settings: &Settings) -> Result<Report> {
     ));
     start_without_scorer(&mut sandbox)?;
 
-    let times = (settings.seconds(TURN_BYTES) / recording.mix.bytes as f64).ceil() as u64;
+    let share = if settings.quick { 3.0 } else { 1.0 };
+    let times = (TURN_BYTES / share / recording.mix.bytes as f64).ceil() as u64;
     let (mut turns, mut plain, mut pushed) = (Vec::new(), Vec::new(), 0);
     let pairs = settings.pairs(20);
     // The first is warm-up: caches, and the allocators of three processes.
@@ -98,8 +102,9 @@ pub fn run(settings: &Settings) -> Result<Report> {
 
 /// All that a collector hands over of a storm of many kinds, and of syscalls beside it.
 fn record(sandbox: &mut Sandbox) -> Result<Recording> {
-    // A process of the storm must not spend its budget: what is cut would be a gap.
+    // A process of the storm must not spend its budget, nor fill a ring: what is lost would be a gap.
     sandbox.add_to_filter("budget = 0\n")?;
+    sandbox.write_collector_toml(RINGS)?;
     sandbox.start_collector()?;
     let taker = Taker::start(sandbox, |all: &mut Vec<Vec<u8>>, _, bytes| {
         all.push(bytes.to_vec());

@@ -108,6 +108,7 @@ impl Recording {
         let mut spans: BTreeMap<(Stream, u16), u64> = BTreeMap::new();
         let mut mix = Mix::default();
         let mut times_ns = (u64::MAX, 0);
+        let mut came: BTreeMap<(Stream, u16), u64> = BTreeMap::new();
         for bytes in all {
             let batch = decode_batch(bytes).context("a batch of the collector's")?;
             let mut records = batch.records;
@@ -117,10 +118,10 @@ impl Recording {
                     times_ns.0.min(record.time_ns),
                     times_ns.1.max(record.time_ns),
                 );
+                let lane = (record.event.stream(), record.cpu);
+                *came.entry(lane).or_default() += record.event.numbers();
                 let end = record.n + record.event.numbers();
-                let span = spans
-                    .entry((record.event.stream(), record.cpu))
-                    .or_default();
+                let span = spans.entry(lane).or_default();
                 *span = end.max(*span);
             }
             if !records.is_empty() {
@@ -130,6 +131,15 @@ impl Recording {
             }
         }
         ensure!(!batches.is_empty(), "nothing was recorded");
+        for ((stream, cpu), span) in &spans {
+            let came = came.get(&(*stream, *cpu)).copied().unwrap_or_default();
+            ensure!(
+                came == *span,
+                "{span} numbers of stream {} on CPU {cpu}, and {came} were recorded: something was \
+                 lost, so record again on a quieter machine",
+                stream.name()
+            );
+        }
         Ok(Self {
             batches,
             spans,
@@ -267,6 +277,11 @@ mod tests {
     }
 
     fn recorded() -> Recording {
+        record_from(0).unwrap()
+    }
+
+    /// An exit of number `n`, and a chunk of two syscalls.
+    fn record_from(n: u64) -> Result<Recording> {
         let header = Header {
             schema: SCHEMA,
             host: "a-host",
@@ -295,7 +310,7 @@ mod tests {
             event,
         };
         let exit = record(
-            4,
+            n,
             Event::Exit(Exit {
                 status: 0,
                 thread_start_ns: 40_000,
@@ -304,14 +319,20 @@ mod tests {
         );
         let words = words(40_000);
         let chunk = record(
-            100,
+            0,
             Event::Chunk(Chunk {
                 count: 2,
                 ticks: 0,
                 words: &words,
             }),
         );
-        Recording::of(&[encoded(&header, &[exit, chunk]).unwrap()]).unwrap()
+        Recording::of(&[encoded(&header, &[exit, chunk]).unwrap()])
+    }
+
+    #[test]
+    fn a_recording_with_a_gap_is_refused() {
+        let error = record_from(4).unwrap_err().to_string();
+        assert!(error.contains("5 numbers of stream syscall"), "{error}");
     }
 
     #[test]
@@ -338,10 +359,10 @@ mod tests {
         assert_eq!((first.header.batch_no, second.header.batch_no), (0, 1));
         let numbers =
             |batch: &[Record<'_>]| -> Vec<u64> { batch.iter().map(|record| record.n).collect() };
-        assert_eq!(numbers(&first.records), [4, 100]);
-        // Five numbers of process life, 102 syscalls: the next begin there.
-        assert_eq!(numbers(&second.records), [9, 202]);
-        assert_eq!(second.records[0].place.first_n, 102);
+        assert_eq!(numbers(&first.records), [0, 0]);
+        // One number of process life, two syscalls: the next begin there.
+        assert_eq!(numbers(&second.records), [1, 2]);
+        assert_eq!(second.records[0].place.first_n, 2);
         // Both happened at one time: the recording is a nanosecond long.
         assert_eq!(second.records[0].time_ns, 50_001);
         assert_eq!(second.records[0].task.start_ns, 40_001);
