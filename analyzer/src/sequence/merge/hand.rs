@@ -322,22 +322,25 @@ impl Merge {
         }
     }
 
-    /// Hands on all strays, by time over all threads.
+    /// Hands on all strays, by time over all threads; then those that were set aside meanwhile,
+    /// behind the last call of a run that a stray took with it.
     pub(super) fn hand_on_strays(&mut self) {
-        let mut order: Vec<(u64, ThreadId)> = self
-            .strays
-            .iter()
-            .flat_map(|(thread, list)| list.iter().map(|event| (event.time_ns, *thread)))
-            .collect();
-        order.sort_unstable();
-        // One may be handed on with another: then fewer are left than were listed.
-        for (_, thread) in order {
-            let event = self.strays.get_mut(&thread).and_then(VecDeque::pop_front);
-            if let Some(event) = event {
-                self.stray(&event, 0);
+        while !self.strays.is_empty() {
+            let mut order: Vec<(u64, ThreadId)> = self
+                .strays
+                .iter()
+                .flat_map(|(thread, list)| list.iter().map(|event| (event.time_ns, *thread)))
+                .collect();
+            order.sort_unstable();
+            // One may be handed on with another: then fewer are left than were listed.
+            for (_, thread) in order {
+                let event = self.strays.get_mut(&thread).and_then(VecDeque::pop_front);
+                if let Some(event) = event {
+                    self.stray(&event, 0);
+                }
             }
+            self.strays.retain(|_, list| !list.is_empty());
         }
-        self.strays.clear();
     }
 
     /// Hands on a stray, after the calls of its thread that stand before it.

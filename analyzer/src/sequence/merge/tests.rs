@@ -277,3 +277,60 @@ fn late_chunks_are_marked_and_judged() {
     }
     assert_eq!(intake.late, 1);
 }
+
+/// A stray takes a run with it whose chunk is not complete; what stands behind the last call of
+/// that run is handed on too, or its batch would be waited for without end.
+#[test]
+fn what_a_stray_sets_aside_is_handed_on_with_it() {
+    let lane = |cpu| LaneId { load_id: 1, cpu };
+    let thread = ThreadId {
+        pid: 7,
+        start_ns: 50,
+    };
+    let process = ProcessId {
+        tgid: 7,
+        start_ns: 50,
+    };
+    let call = Syscall::from_word(39);
+    let token = ravn_shared::tokens::of_syscall(call);
+    let event = |cpu, place, time_ns, batch| Event {
+        lane: lane(cpu),
+        number: (Stream::Syscall, u64::from(cpu)),
+        place,
+        time_ns,
+        pid: 7,
+        process,
+        thread_start_ns: None,
+        act: Act::Event(token),
+        batch,
+    };
+    let mut merge = Merge::default();
+    merge.chunk(Arrival {
+        lane: lane(1),
+        first_n: 10,
+        count: 1,
+        opened_ns: 100,
+        ticks: 10,
+        tick_ns: 1000,
+        runs: vec![crate::sequence::chunk::Run {
+            thread,
+            process,
+            exec_id: 1,
+            migrations: 0,
+            calls: vec![crate::sequence::chunk::Call {
+                word: 0,
+                ticks: 0,
+                call,
+            }],
+        }],
+        bytes: 2,
+        batch: 1,
+    });
+    assert!(merge.event(event(1, (10, 1), 500, 2)));
+    assert!(merge.event(event(0, (900, 0), 400, 3)));
+    let released = merge.release_until(1000);
+    assert_eq!(released.items.len(), 3);
+    let mut settled = released.settled;
+    settled.sort_unstable();
+    assert_eq!(settled, [2, 3]);
+}
