@@ -233,6 +233,7 @@ impl Soak {
         told.broken_if(check_once(&alerts(&self.world.sandbox)?));
         told.broken_if(verdict::check_sums(&ledger, made));
         told.broken_if(self.world.silence.check());
+        told.broken_if(self.world.check_sequences());
         ensure!(
             self.world.level()?.is_some(),
             "no threat_level at the end: {ledger}"

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use super::row::{Row, bpf_mib, of_process, slab_mib};
@@ -131,9 +131,24 @@ impl World {
         ends.join("\n")
     }
 
-    /// Whether everything is there to be measured.
-    pub const fn can_be_measured(&self) -> bool {
-        self.redis_answers && !self.faulty
+    /// The sequence thread was never so stuck that the rules went on without it.
+    ///
+    /// # Errors
+    /// With how often it was.
+    pub fn check_sequences(&self) -> Result<()> {
+        let stuck = self.sandbox.analyzer.as_ref();
+        let stuck = stuck.map_or(0, |analyzer| analyzer.says("no word for"));
+        ensure!(
+            stuck == 0,
+            "the analyzer waited {stuck} times in vain for its sequence thread"
+        );
+        Ok(())
+    }
+
+    /// Whether everything is there to be measured: the state too, which expires while Redis is
+    /// away.
+    pub fn can_be_measured(&self) -> bool {
+        self.redis_answers && !self.faulty && self.ledger().is_ok()
     }
 
     /// The word.
