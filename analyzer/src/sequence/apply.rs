@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use ravn_shared::tokens::{self, Token};
+use ravn_shared::words::{Abi, Syscall};
 
 use super::chunk::ThreadId;
 use super::merge::{Act, Item};
@@ -51,7 +52,12 @@ pub fn apply(table: &mut Table, items: &[Item], start: &Stream) -> Applied {
         let process = thread.process;
         let tokenizer = &mut thread.tokenizer;
         match act {
-            Act::Call(call) => tokenizer.call(tokens::of_syscall(call), &mut out),
+            Act::Call(call) => {
+                tokenizer.call(tokens::of_syscall(call), &mut out);
+                if ends(call) {
+                    thread.exited_ns = Some(time_ns);
+                }
+            }
             Act::Event(token) => tokenizer.event(token, &mut out),
             Act::Exec(exec) => {
                 let (all, used) = &exec.tokens;
@@ -98,6 +104,15 @@ pub fn apply(table: &mut Table, items: &[Item], start: &Stream) -> Applied {
         }
     }
     applied
+}
+
+/// The word of exit and exit_group is written when the thread ends. It may come so late that the
+/// thread was forgotten by the record of its end: then nothing else tells that it is gone.
+const fn ends(call: Syscall) -> bool {
+    match call.abi {
+        Abi::Native | Abi::X32 => matches!(call.nr, 60 | 231),
+        Abi::Compat => matches!(call.nr, 1 | 252),
+    }
 }
 
 fn see(table: &mut Table, process: ProcessId, item: &Item, out: &[Token]) {
@@ -149,7 +164,6 @@ mod tests {
     use crate::model::net::HIDDEN;
     use crate::sequence::merge::ExecAct;
     use ravn_shared::tokens::Program;
-    use ravn_shared::words::Syscall;
 
     const START: Stream = Stream {
         hidden: [0.0; HIDDEN],
@@ -176,7 +190,7 @@ mod tests {
     fn a_late_call_does_not_open_a_thread_that_ended() {
         let mut table = Table::default();
         let token = tokens::of_syscall(Syscall::from_word(60));
-        let call = Act::Call(Syscall::from_word(60));
+        let call = Act::Call(Syscall::from_word(39));
         apply(
             &mut table,
             &[item(200, Act::Exit(token, true)), item(190, call)],
@@ -191,5 +205,15 @@ mod tests {
         };
         apply(&mut table, &[item(210, Act::Exec(exec))], &START);
         assert_eq!(table.known(ID).unwrap().exited_ns, None);
+    }
+
+    #[test]
+    fn a_thread_of_which_the_exit_call_alone_comes_has_ended() {
+        let mut table = Table::default();
+        let call = |word| Act::Call(Syscall::from_word(word));
+        apply(&mut table, &[item(190, call(39))], &START);
+        assert_eq!(table.known(ID).unwrap().exited_ns, None);
+        apply(&mut table, &[item(200, call(231))], &START);
+        assert_eq!(table.known(ID).unwrap().exited_ns, Some(200));
     }
 }

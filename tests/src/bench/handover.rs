@@ -313,13 +313,12 @@ fn figures(report: &mut Report, turns: &[Turn], plain: &[f64]) {
             Target::None,
         ),
     ]);
-    let sides: [(&str, fn(&Turn) -> f64); 3] = [
-        ("CPU an event, who pushes", |turn| turn.pusher_ns),
-        ("CPU an event, analyzer", |turn| turn.analyzer_ns),
-        ("CPU an event, Redis", |turn| turn.redis_ns),
-    ];
-    for (what, value) in sides {
-        let figure = Figure::median(what, "ns", &of(value), Target::None);
+    for (what, values) in [
+        ("CPU an event, who pushes", of(|turn| turn.pusher_ns)),
+        ("CPU an event, analyzer", of(|turn| turn.analyzer_ns)),
+        ("CPU an event, Redis", of(|turn| turn.redis_ns)),
+    ] {
+        let figure = Figure::median(what, "ns", &values, Target::None);
         report.figures.push(figure);
     }
 }

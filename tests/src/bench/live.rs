@@ -139,7 +139,7 @@ pub fn settled(sandbox: &Sandbox, sides: &[&str]) -> Result<(Value, Instant)> {
         // The state is a second old at most: empty twice with the same count is the end.
         match empty {
             Some((count, at, since)) if idle && count == judged => {
-                return Ok((at != updated).then(|| (ledger, since)));
+                return Ok((at != updated).then_some((ledger, since)));
             }
             _ => empty = idle.then(|| (judged, updated, Instant::now())),
         }
