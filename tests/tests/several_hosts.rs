@@ -237,6 +237,11 @@ fn two_hosts_share_a_redis_and_nothing_else() {
         ],
     );
     refused("analyzer-alpha", &["SET", "threat_level:beta", "LOW"]);
+    for shared in ["ravn:alerts", "ravn:levels"] {
+        refused("analyzer-alpha", &["SET", shared, "x"]);
+        refused("analyzer-alpha", &["DEL", shared]);
+        refused("analyzer-alpha", &["EXPIRE", shared, "1"]);
+    }
     refused("analyzer-alpha", &["HGETALL", "ravn:state:beta"]);
     refused("analyzer-alpha", &["PUBLISH", "threat_updates:beta", "LOW"]);
 

@@ -61,18 +61,17 @@ fn read(connection: &mut Connection, access: &Access) -> Result<Vec<Host>> {
         .arg(&["0", "-1", "REV", "WITHSCORES"])
         .query(connection)
         .map_err(|error| said(&error))?;
-    scores
+    Ok(scores
         .into_iter()
         .map(|(name, score)| {
             let name = String::from_utf8_lossy(&name).into_owned();
             let keys = Keys::new(access.prefix(), Some(&name));
-            Ok(Host {
-                state: State::read(connection, &keys)?,
-                name,
-                score,
-            })
+            // What one host wrote there hides no other.
+            let state = State::read(connection, &keys)
+                .unwrap_or_else(|error| State::unreadable(&format!("{error:#}")));
+            Host { name, score, state }
         })
-        .collect()
+        .collect())
 }
 
 impl Host {

@@ -28,7 +28,7 @@ impl State {
     /// # Errors
     /// What Redis said, and the mend.
     pub fn read(connection: &mut Connection, keys: &Keys) -> Result<Self> {
-        type Hash = HashMap<String, Vec<u8>>;
+        type Hash = HashMap<Vec<u8>, Vec<u8>>;
         let (level, analyzer, collector): (Option<String>, Hash, Hash) = redis::pipe()
             .cmd("GET")
             .arg(keys.threat_level())
@@ -43,6 +43,15 @@ impl State {
             analyzer: values(analyzer),
             collector: values(collector),
         })
+    }
+
+    /// That of a host whose state is none: nobody is known to judge it.
+    pub fn unreadable(why: &str) -> Self {
+        Self {
+            level: UNKNOWN.to_owned(),
+            analyzer: Map::from_iter([("reason".to_owned(), json!(why))]),
+            collector: Map::new(),
+        }
     }
 
     /// Both daemons live, and somebody judges.
@@ -147,9 +156,10 @@ const TEXTS: [&str; 7] = [
 ];
 
 /// Redis' flat strings as the JSON values that they hold.
-fn values(hash: HashMap<String, Vec<u8>>) -> Map<String, Value> {
+fn values(hash: HashMap<Vec<u8>, Vec<u8>>) -> Map<String, Value> {
     hash.into_iter()
         .map(|(name, bytes)| {
+            let name = escape(&name);
             let value = if TEXTS.contains(&name.as_str()) {
                 None
             } else {
@@ -157,7 +167,7 @@ fn values(hash: HashMap<String, Vec<u8>>) -> Map<String, Value> {
             };
             let value = value
                 .unwrap_or_else(|| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
-            (escape(name.as_bytes()), value)
+            (name, value)
         })
         .collect()
 }

@@ -54,9 +54,7 @@ pub fn apply(table: &mut Table, items: &[Item], start: &Stream) -> Applied {
         match act {
             Act::Call(call) => {
                 tokenizer.call(tokens::of_syscall(call), &mut out);
-                if ends(call) {
-                    thread.exited_ns = Some(time_ns);
-                }
+                thread.quit_ns = ends(call).then_some(time_ns);
             }
             Act::Event(token) => tokenizer.event(token, &mut out),
             Act::Exec(exec) => {
@@ -107,7 +105,8 @@ pub fn apply(table: &mut Table, items: &[Item], start: &Stream) -> Applied {
 }
 
 /// The word of exit and exit_group is written when the thread ends. It may come so late that the
-/// thread was forgotten by the record of its end: then nothing else tells that it is gone.
+/// thread was forgotten by the record of its end: then nothing else tells that it is gone. But a
+/// thread whose call a seccomp filter turns back has the same word, and goes on.
 const fn ends(call: Syscall) -> bool {
     match call.abi {
         Abi::Native | Abi::X32 => matches!(call.nr, 60 | 231),
@@ -137,6 +136,7 @@ fn begin(process: ProcessId, start: &Stream) -> Thread {
         score: ThreadScore::unknown(start),
         cursor: None,
         exited_ns: None,
+        quit_ns: None,
         active_ns: 0,
         heard: false,
     }
@@ -208,12 +208,20 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_of_which_the_exit_call_alone_comes_has_ended() {
+    fn a_thread_quits_by_its_exit_call_until_it_goes_on() {
         let mut table = Table::default();
         let call = |word| Act::Call(Syscall::from_word(word));
         apply(&mut table, &[item(190, call(39))], &START);
         assert_eq!(table.known(ID).unwrap().exited_ns, None);
         apply(&mut table, &[item(200, call(231))], &START);
-        assert_eq!(table.known(ID).unwrap().exited_ns, Some(200));
+        assert_eq!(table.known(ID).unwrap().quit_ns, Some(200));
+        assert!(
+            table.sweep(201).is_empty(),
+            "the filter may have turned it back"
+        );
+        apply(&mut table, &[item(300, call(39))], &START);
+        assert!(table.sweep(u64::MAX).is_empty(), "it goes on");
+        apply(&mut table, &[item(400, call(60))], &START);
+        assert_eq!(table.sweep(u64::MAX), [ID]);
     }
 }

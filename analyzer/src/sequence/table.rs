@@ -36,6 +36,9 @@ pub struct Thread {
     pub cursor: Option<Cursor>,
     /// It ended then. Kept a little, for what of it comes late or again.
     pub exited_ns: Option<u64>,
+    /// Its exit call came then, and nothing since. The record of its end may be lost; or a seccomp
+    /// filter turned the call back, and the thread lives.
+    pub quit_ns: Option<u64>,
     /// It last did something then, or was forked.
     pub active_ns: u64,
     /// It did something, or did before a restart.
@@ -113,12 +116,14 @@ impl Table {
         }
     }
 
-    /// Removes threads that ended before `before_ns` or were never heard of for long before that,
-    /// and more when the table is full. Returns who went.
+    /// Removes threads that ended before `before_ns`, and those that quit or were never heard of
+    /// long before that, and more when the table is full. Returns who went.
     pub fn sweep(&mut self, before_ns: u64) -> Vec<ThreadId> {
         let over = |thread: &Thread| {
-            let unheard = !thread.heard && thread.active_ns < before_ns.saturating_sub(UNHEARD_NS);
-            unheard || thread.exited_ns.is_some_and(|ended| ended < before_ns)
+            let long_before_ns = before_ns.saturating_sub(UNHEARD_NS);
+            let unheard = !thread.heard && thread.active_ns < long_before_ns;
+            let quit = thread.quit_ns.is_some_and(|quit| quit < long_before_ns);
+            unheard || quit || thread.exited_ns.is_some_and(|ended| ended < before_ns)
         };
         let mut gone: Vec<ThreadId> = self
             .threads
@@ -198,6 +203,7 @@ impl Table {
             leak: thread.score.leak,
             cold: thread.score.cold,
             exited_ns: thread.exited_ns,
+            quit_ns: thread.quit_ns,
             active_ns: thread.active_ns,
             stream: floats.flat_map(|value| value.to_le_bytes()).collect(),
         })
@@ -291,6 +297,8 @@ struct SavedThread {
     active_ns: u64,
     #[serde(with = "serde_bytes")]
     stream: Vec<u8>,
+    #[serde(default)]
+    quit_ns: Option<u64>,
 }
 
 impl SavedThread {
@@ -328,6 +336,7 @@ impl SavedThread {
             score,
             cursor: self.cursor,
             exited_ns: self.exited_ns,
+            quit_ns: self.quit_ns,
             active_ns: self.active_ns,
             heard: self.cursor.is_some(),
         })
@@ -393,6 +402,7 @@ mod tests {
             score: ThreadScore::unknown(&START),
             cursor: None,
             exited_ns: None,
+            quit_ns: None,
             active_ns: 100,
             heard,
         }

@@ -30,7 +30,6 @@ impl Stream {
     /// # Errors
     /// The system's, or of TLS.
     pub fn connect(address: &ConnectionAddr, tls: Option<Arc<ClientConfig>>) -> RedisResult<Self> {
-        let deadline = Instant::now() + CONNECT_TIMEOUT;
         match (address, tls) {
             (ConnectionAddr::Unix(path), _) => {
                 let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -41,14 +40,14 @@ impl Stream {
                     socket,
                 ))))
             }
-            (ConnectionAddr::Tcp(host, port), _) => Ok(Self::Tcp(connect(host, *port, deadline)?)),
+            (ConnectionAddr::Tcp(host, port), _) => Ok(Self::Tcp(connect(host, *port)?.0)),
             (ConnectionAddr::TcpTls { host, port, .. }, Some(tls)) => {
                 let name = ServerName::try_from(host.clone()).map_err(|_| {
                     let mend = "redis.url: a certificate is for a name or an address; give one";
                     RedisError::from((ErrorKind::InvalidClientConfig, mend))
                 })?;
                 let mut session = ClientConnection::new(tls, name)?;
-                let socket = connect(host, *port, deadline)?;
+                let (socket, deadline) = connect(host, *port)?;
                 while session.is_handshaking() {
                     session.complete_io(&mut Timed(&socket, deadline))?;
                 }
@@ -88,7 +87,20 @@ impl Stream {
             Self::Tcp(socket) => Timed(&*socket, deadline).read(chunk),
             Self::Tls(session, socket) => {
                 let mut timed = Timed(&*socket, deadline);
-                rustls::Stream::new(&mut **session, &mut timed).read(chunk)
+                // Not rustls::Stream: it first writes what a write left behind, and on a line too
+                // slow for that the replies to what arrived would never be read.
+                loop {
+                    match session.reader().read(chunk) {
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                        other => return other,
+                    }
+                    if session.read_tls(&mut timed)? == 0 {
+                        return Ok(0);
+                    }
+                    session
+                        .process_new_packets()
+                        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+                }
             }
         }
     }
@@ -131,11 +143,14 @@ where
     }
 }
 
-fn connect(host: &str, port: u16, deadline: Instant) -> io::Result<TcpStream> {
+/// Connects; gives too when a handshake has to be over. The resolver has time-outs of its own,
+/// longer than ours, and what it finds after them is good.
+fn connect(host: &str, port: u16) -> io::Result<(TcpStream, Instant)> {
     let addresses: Vec<_> = (host, port).to_socket_addrs()?.collect();
+    let deadline = Instant::now() + CONNECT_TIMEOUT;
     let stream = connect_first(&addresses, deadline)?;
     stream.set_nodelay(true)?;
-    Ok(stream)
+    Ok((stream, deadline))
 }
 
 /// The first of the addresses that answers. Each has its share of the time that is left, so
@@ -152,10 +167,11 @@ fn connect_first(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpS
     Err(last)
 }
 
-/// Time until the deadline; none left is an error, as a timeout of zero means none at all.
+/// Time until the deadline; none left is an error, as a timeout of zero means none at all. The
+/// kernel counts microseconds: less than one would be zero.
 fn left(deadline: Instant) -> io::Result<Duration> {
     let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() {
+    if left < Duration::from_micros(1) {
         return Err(late());
     }
     Ok(left)

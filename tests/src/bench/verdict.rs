@@ -170,11 +170,12 @@ fn hit(sandbox: &Sandbox) -> Result<Hit> {
     let told = subscriber(sandbox)?;
     let truth = sandbox.trigger(&["memfd-exec"])?;
     let told_ns = told.join().ok().context("the subscriber panicked")??;
-    let pid = format!("\"pid\":{}", truth.tgid);
+    // With what ends the number: 123 is no part of 1234.
+    let pid = [',', '}'].map(|end| format!("\"pid\":{}{end}", truth.tgid));
     let alerts = alerts(sandbox)?;
     let alert = alerts
         .iter()
-        .find(|(_, body)| body.to_string().contains(&pid))
+        .find(|(_, body)| pid.iter().any(|pid| body.to_string().contains(pid)))
         .with_context(|| format!("no alert on {} in {alerts:?}", truth.tgid))?;
     let time_ms = alert.1["time"]
         .as_i64()
