@@ -9,12 +9,17 @@
 use std::fmt;
 
 use rmp_serde::config::BytesMode;
-use serde::de::{self, DeserializeSeed, IgnoredAny, SeqAccess, Visitor};
+use serde::de::{self, IgnoredAny, SeqAccess, Visitor};
 use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::event::{Event, Place, Record, Task};
-use crate::kind::{Class, Kind, Reason, Stream};
+use crate::kind::{Class, Reason, Stream};
+
+mod check;
+mod payload;
+
+use payload::Payload;
 
 /// Version of this layout.
 pub const SCHEMA: u16 = 1;
@@ -26,6 +31,8 @@ pub const MAX_BATCH_BYTES: usize = 256 * 1024;
 pub const MAX_DECODE_BYTES: usize = 1024 * 1024;
 /// Deepest nesting that a decoder follows.
 pub const MAX_DEPTH: usize = 8;
+/// Most characters that an error tells of what the sender wrote.
+const MAX_SAID: usize = 200;
 
 /// Why bytes are not a batch.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -46,8 +53,10 @@ pub enum WireError {
     #[error("{0} records, at most {MAX_RECORDS}")]
     TooManyRecords(usize),
     /// A layout that this version cannot read.
-    #[error("schema {0}; this version reads {SCHEMA}")]
-    Schema(u16),
+    #[error(
+        "schema {0}; this version reads {SCHEMA}; run a collector and an analyzer of one version"
+    )]
+    Schema(u64),
     /// Well-formed MessagePack of another shape.
     #[error("not a batch: {0}")]
     Shape(String),
@@ -137,29 +146,80 @@ pub fn encode_batch<'r>(
 /// # Errors
 /// [`WireError`] names what is wrong; nothing of the batch is used then.
 pub fn decode_batch(bytes: &[u8]) -> Result<Batch<'_>, WireError> {
-    check(bytes)?;
+    check::check(bytes)?;
+    // Before all else: another schema may have another shape.
+    match schema(bytes) {
+        Some(schema) if schema != u64::from(SCHEMA) => return Err(WireError::Schema(schema)),
+        _ => {}
+    }
     let mut input = rmp_serde::Deserializer::from_read_ref(bytes);
     input.set_max_depth(MAX_DEPTH * 4);
-    let Flat { header, records } =
-        Flat::deserialize(&mut input).map_err(|error| WireError::Shape(error.to_string()))?;
-    if header.schema != SCHEMA {
-        return Err(WireError::Schema(header.schema));
-    }
+    let Flat {
+        header,
+        records: Records { read, count },
+    } = Flat::deserialize(&mut input).map_err(|error| shape(&error))?;
     if header.boot_id.len() != 16 {
         return Err(WireError::Shape(format!(
             "boot_id of {} bytes",
             header.boot_id.len()
         )));
     }
-    if records.len() > MAX_RECORDS {
-        return Err(WireError::TooManyRecords(records.len()));
+    if count > MAX_RECORDS {
+        return Err(WireError::TooManyRecords(count));
     }
-    Ok(Batch { header, records })
+    Ok(Batch {
+        header,
+        records: read,
+    })
+}
+
+/// The first element of an array, if it is a number.
+fn schema(mut bytes: &[u8]) -> Option<u64> {
+    rmp::decode::read_array_len(&mut bytes).ok()?;
+    rmp::decode::read_int(&mut bytes).ok()
+}
+
+/// The error in few words: it may quote a text of the sender's, however long.
+fn shape(error: &rmp_serde::decode::Error) -> WireError {
+    WireError::Shape(error.to_string().chars().take(MAX_SAID).collect())
 }
 
 struct Flat<'a> {
     header: Header<'a>,
-    records: Vec<Record<'a>>,
+    records: Records<'a>,
+}
+
+/// Records, or how many there are if they are too many.
+struct Records<'a> {
+    read: Vec<Record<'a>>,
+    count: usize,
+}
+
+impl<'de> Deserialize<'de> for Records<'de> {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        struct RecordsVisitor;
+        impl<'de> Visitor<'de> for RecordsVisitor {
+            type Value = Records<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array of records")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let count = seq.size_hint().unwrap_or(0);
+                let mut read = Vec::new();
+                if count > MAX_RECORDS {
+                    while seq.next_element::<IgnoredAny>()?.is_some() {}
+                    return Ok(Records { read, count });
+                }
+                read.reserve_exact(count);
+                while let Some(record) = seq.next_element()? {
+                    read.push(record);
+                }
+                let count = read.len();
+                Ok(Records { read, count })
+            }
+        }
+        input.deserialize_seq(RecordsVisitor)
+    }
 }
 
 impl<'de> Deserialize<'de> for Flat<'de> {
@@ -254,6 +314,10 @@ impl<'de> Deserialize<'de> for Record<'de> {
                 let event = seq
                     .next_element_seed(Payload { kind, stream })?
                     .ok_or_else(|| de::Error::invalid_length(7, &"a payload"))?;
+                let task = match &event {
+                    Event::Chunk(_) => None,
+                    _ => task,
+                };
                 Ok(Record {
                     cpu,
                     n,
@@ -265,107 +329,5 @@ impl<'de> Deserialize<'de> for Record<'de> {
             }
         }
         input.deserialize_tuple(8, RecordVisitor)
-    }
-}
-
-struct Payload {
-    kind: u16,
-    stream: Stream,
-}
-
-impl<'de> DeserializeSeed<'de> for Payload {
-    type Value = Event<'de>;
-
-    fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<Event<'de>, D::Error> {
-        let Some(kind) = Kind::from_wire(self.kind) else {
-            IgnoredAny::deserialize(input)?;
-            return Ok(Event::Unknown {
-                kind: self.kind,
-                stream: self.stream,
-            });
-        };
-        if kind.stream() != self.stream {
-            return Err(de::Error::custom(format_args!(
-                "{} in the {} stream",
-                kind.name(),
-                self.stream.name()
-            )));
-        }
-        Event::deserialize_payload(kind, input)
-    }
-}
-
-/// Walks the markers of one MessagePack value without building anything, and refuses
-/// what no batch is: too large, too deep, lengths beyond the input, bytes after it.
-fn check(bytes: &[u8]) -> Result<(), WireError> {
-    if bytes.len() > MAX_DECODE_BYTES {
-        return Err(WireError::TooLarge(bytes.len()));
-    }
-    // Values still to come at each open level; one at the top.
-    let mut open = [0u64; MAX_DEPTH + 1];
-    open[0] = 1;
-    let mut depth = 0;
-    let mut at = 0;
-    loop {
-        while open[depth] == 0 {
-            if depth == 0 {
-                let rest = bytes.len() - at;
-                return if rest == 0 {
-                    Ok(())
-                } else {
-                    Err(WireError::Trailing(rest))
-                };
-            }
-            depth -= 1;
-        }
-        open[depth] -= 1;
-        let (skip, children) = marker(bytes, at).ok_or(WireError::Truncated(at))?;
-        at = at
-            .checked_add(skip)
-            .filter(|end| *end <= bytes.len())
-            .ok_or(WireError::Truncated(at))?;
-        if children > 0 {
-            // Each child takes at least a byte.
-            if children > (bytes.len() - at) as u64 {
-                return Err(WireError::Truncated(at));
-            }
-            depth += 1;
-            if depth > MAX_DEPTH {
-                return Err(WireError::TooDeep);
-            }
-            open[depth] = children;
-        }
-    }
-}
-
-/// The value at `at`: bytes to skip (marker, length and flat data) and the number of
-/// values inside it. None when the input ends in it.
-fn marker(bytes: &[u8], at: usize) -> Option<(usize, u64)> {
-    let big_endian = |width: usize| -> Option<usize> {
-        let raw = bytes.get(at + 1..at + 1 + width)?;
-        Some(
-            raw.iter()
-                .fold(0, |sum, byte| sum << 8 | usize::from(*byte)),
-        )
-    };
-    let flat = |head: usize, data: usize| Some((head + data, 0));
-    match *bytes.get(at)? {
-        0x00..=0x7f | 0xe0..=0xff | 0xc0 | 0xc2 | 0xc3 => flat(1, 0),
-        map @ 0x80..=0x8f => Some((1, 2 * u64::from(map & 15))),
-        array @ 0x90..=0x9f => Some((1, u64::from(array & 15))),
-        text @ 0xa0..=0xbf => flat(1, usize::from(text & 31)),
-        0xc4 | 0xd9 => flat(2, big_endian(1)?),
-        0xc5 | 0xda => flat(3, big_endian(2)?),
-        0xc6 | 0xdb => flat(5, big_endian(4)?),
-        0xcc | 0xd0 => flat(2, 0),
-        0xcd | 0xd1 => flat(3, 0),
-        0xca | 0xce | 0xd2 => flat(5, 0),
-        0xcb | 0xcf | 0xd3 => flat(9, 0),
-        0xdc => Some((3, big_endian(2)? as u64)),
-        0xdd => Some((5, big_endian(4)? as u64)),
-        0xde => Some((3, 2 * big_endian(2)? as u64)),
-        0xdf => Some((5, 2 * big_endian(4)? as u64)),
-        // Extension types and the reserved marker are no part of a batch.
-        _ => None,
     }
 }
