@@ -5,7 +5,9 @@
 //! program being detached: at the start, at SIGHUP, and whenever a file was replaced.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -31,6 +33,25 @@ pub struct Filter {
     names: BTreeSet<[u8; 32]>,
     /// What the configuration names and could not be looked up, and why.
     missing: BTreeSet<String>,
+    /// Programs that the configuration names and that are none to the kernel.
+    scripts: BTreeSet<String>,
+}
+
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds: u32 = self.kinds_off.iter().map(|word| word.count_ones()).sum();
+        let out = self.missing.len() + self.scripts.len();
+        write!(
+            f,
+            "{kinds} kinds off, {} programs and {} cgroups left out, {} files and {} names watched, \
+             budget {}, {out} entries without effect",
+            self.programs.len(),
+            self.cgroups.len(),
+            self.files.len(),
+            self.names.len(),
+            self.budget,
+        )
+    }
 }
 
 impl Filter {
@@ -50,6 +71,13 @@ impl Filter {
         let mounts = Mounts::read();
         for path in &wanted.exclude_programs {
             match mounts.find(path) {
+                Ok(_) if is_script(path) => filter.scripts.insert(format!(
+                    "filter.exclude_programs: {} is a script: the kernel runs the interpreter that \
+                     its first line names, so this leaves nothing out; name that one, and with it \
+                     go all its scripts, or put the script into a cgroup for \
+                     filter.exclude_cgroups",
+                    path.display()
+                )),
                 Ok(file) => filter.programs.insert(file.program()),
                 Err(error) => filter.missed("exclude_programs", path, &error),
             };
@@ -89,6 +117,9 @@ impl Filter {
     pub fn write(&self, maps: &Maps) -> Result<()> {
         for words in &self.missing {
             tracing::warn!("{words}; it is looked up again every 5 s");
+        }
+        for words in &self.scripts {
+            tracing::warn!("{words}");
         }
         sync(&maps.excluded_programs, &self.programs).context("filter.exclude_programs")?;
         sync(&maps.excluded_cgroups, &self.cgroups).context("filter.exclude_cgroups")?;
@@ -147,6 +178,13 @@ impl Filter {
         bytes.extend(bits.iter().flatten().flat_map(|word| word.to_ne_bytes()));
         bytes
     }
+}
+
+/// Whether the kernel hands a file to an interpreter (execve(2)).
+fn is_script(path: &Path) -> bool {
+    let mut first = [0; 2];
+    let read = fs::File::open(path).and_then(|mut file| file.read_exact(&mut first));
+    read.is_ok() && first == *b"#!"
 }
 
 /// The first 8 bytes of a key: all zero when it is shorter.
@@ -244,5 +282,25 @@ mod tests {
         let missing = filter.missing.first().map(String::as_str);
         let start = "filter.exclude_programs: cannot look up /nonexistent/program: ";
         assert!(missing.is_some_and(|words| words.starts_with(start)));
+        assert_eq!(
+            filter.to_string(),
+            "0 kinds off, 1 programs and 0 cgroups left out, 0 files and 4 names watched, \
+             budget 20000, 1 entries without effect"
+        );
+    }
+
+    #[test]
+    fn a_script_is_no_program_and_that_is_said() {
+        let path = std::env::temp_dir().join(format!("ravn-filter-{}", std::process::id()));
+        fs::write(&path, "#!/bin/sh\n").unwrap();
+        let wanted = Wanted {
+            exclude_programs: vec![path.clone()],
+            ..Wanted::default()
+        };
+        let filter = Filter::of(&wanted);
+        fs::remove_file(&path).unwrap();
+        assert!(filter.programs.is_empty());
+        let said = filter.scripts.first().unwrap();
+        assert!(said.contains("interpreter") && said.contains(path.to_str().unwrap()));
     }
 }

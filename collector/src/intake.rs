@@ -68,6 +68,12 @@ impl Intake {
         })))
     }
 
+    /// Whether a record speaks of this very process, by its start as the kernel has it.
+    pub fn is_own(&self, task: &Task<'_>) -> bool {
+        let own = self.0.borrow().own;
+        (own.tgid, own.start_ns) == (task.tgid, task.start_ns)
+    }
+
     /// Tells what is gone or changed, in the collector's own name.
     ///
     /// # Errors

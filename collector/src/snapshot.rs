@@ -76,7 +76,11 @@ fn processes(
         };
         let raw = arguments(&record.task);
         masked.clear();
+        let own = intake.is_own(&record.task);
         if let Event::Process(process) = &mut record.event {
+            if own {
+                process.flags |= exec_flags::COLLECTOR;
+            }
             let cut = process.argv_bytes as usize > raw.len();
             process.argv = &raw;
             if redactor.redact(&raw, cut, &mut masked) {

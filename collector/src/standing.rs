@@ -9,6 +9,7 @@ use libbpf_rs::MapHandle;
 use ravn_shared::link;
 
 use crate::config::Config;
+use crate::filter::Filter;
 use crate::pins::{self, Held, Inventory, Meta, Pins};
 use crate::programs::{self, DIGEST, HOOKS, Programs, Settings};
 
@@ -186,6 +187,11 @@ impl Standing {
         // Who was looked at or not by the old filter is asked anew.
         self.programs.flush_all();
         Ok(())
+    }
+
+    /// The filter that applies, as it was found on this host.
+    pub const fn filter(&self) -> &Filter {
+        self.settings.filter()
     }
 
     /// Lets go of a silent load whose rings were drained.

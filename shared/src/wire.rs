@@ -6,18 +6,22 @@
 //! reason, count], …]]`. A record is `[kind, stream, cpu, n, time_ns, task or nil, [first_n,
 //! word], payload]`. `docs/wire.md` tells the same with golden bytes.
 
-mod read;
-
 use std::fmt;
 
-use serde::de::{self, DeserializeSeed, IgnoredAny, SeqAccess, Visitor};
+use serde::de::{self, IgnoredAny, SeqAccess, Visitor};
 use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::event::{Event, Place, Record, Task};
-use crate::kind::{Class, Kind, Reason, Stream};
+use crate::kind::{Class, Reason, Stream};
 use crate::pack::{self, PackError};
-use read::{Reader, check};
+
+mod check;
+mod payload;
+mod read;
+
+use payload::Payload;
+use read::Reader;
 
 /// Version of this layout.
 pub const SCHEMA: u16 = 1;
@@ -29,6 +33,8 @@ pub const MAX_BATCH_BYTES: usize = 256 * 1024;
 pub const MAX_DECODE_BYTES: usize = 1024 * 1024;
 /// Deepest nesting that a decoder follows.
 pub const MAX_DEPTH: usize = 8;
+/// Most characters that an error tells of what the sender wrote.
+const MAX_SAID: usize = 200;
 
 /// Why bytes are not a batch.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -49,8 +55,10 @@ pub enum WireError {
     #[error("{0} records, at most {MAX_RECORDS}")]
     TooManyRecords(usize),
     /// A layout that this version cannot read.
-    #[error("schema {0}; this version reads {SCHEMA}")]
-    Schema(u16),
+    #[error(
+        "schema {0}; this version reads {SCHEMA}; run a collector and an analyzer of one version"
+    )]
+    Schema(u64),
     /// Well-formed MessagePack of another shape.
     #[error("not a batch: {0}")]
     Shape(String),
@@ -147,27 +155,78 @@ pub fn begin_batch(
 /// # Errors
 /// [`WireError`] names what is wrong; nothing of the batch is used then.
 pub fn decode_batch(bytes: &[u8]) -> Result<Batch<'_>, WireError> {
-    check(bytes)?;
-    let Flat { header, records } = Flat::deserialize(&mut Reader::new(bytes))
-        .map_err(|error| WireError::Shape(error.to_string()))?;
-    if header.schema != SCHEMA {
-        return Err(WireError::Schema(header.schema));
+    check::check(bytes)?;
+    // Before all else: another schema may have another shape.
+    match schema(bytes) {
+        Some(schema) if schema != u64::from(SCHEMA) => return Err(WireError::Schema(schema)),
+        _ => {}
     }
+    let Flat {
+        header,
+        records: Records { read, count },
+    } = Flat::deserialize(&mut Reader::new(bytes)).map_err(|error| shape(&error))?;
     if header.boot_id.len() != 16 {
         return Err(WireError::Shape(format!(
             "boot_id of {} bytes",
             header.boot_id.len()
         )));
     }
-    if records.len() > MAX_RECORDS {
-        return Err(WireError::TooManyRecords(records.len()));
+    if count > MAX_RECORDS {
+        return Err(WireError::TooManyRecords(count));
     }
-    Ok(Batch { header, records })
+    Ok(Batch {
+        header,
+        records: read,
+    })
+}
+
+/// The first element of an array, if it is a number.
+fn schema(mut bytes: &[u8]) -> Option<u64> {
+    rmp::decode::read_array_len(&mut bytes).ok()?;
+    rmp::decode::read_int(&mut bytes).ok()
+}
+
+/// The error in few words: it may quote a text of the sender's, however long.
+fn shape(error: &read::Fault) -> WireError {
+    WireError::Shape(error.to_string().chars().take(MAX_SAID).collect())
 }
 
 struct Flat<'a> {
     header: Header<'a>,
-    records: Vec<Record<'a>>,
+    records: Records<'a>,
+}
+
+/// Records, or how many there are if they are too many.
+struct Records<'a> {
+    read: Vec<Record<'a>>,
+    count: usize,
+}
+
+impl<'de> Deserialize<'de> for Records<'de> {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        struct RecordsVisitor;
+        impl<'de> Visitor<'de> for RecordsVisitor {
+            type Value = Records<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array of records")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let count = seq.size_hint().unwrap_or(0);
+                let mut read = Vec::new();
+                if count > MAX_RECORDS {
+                    while seq.next_element::<IgnoredAny>()?.is_some() {}
+                    return Ok(Records { read, count });
+                }
+                read.reserve_exact(count);
+                while let Some(record) = seq.next_element()? {
+                    read.push(record);
+                }
+                let count = read.len();
+                Ok(Records { read, count })
+            }
+        }
+        input.deserialize_seq(RecordsVisitor)
+    }
 }
 
 impl<'de> Deserialize<'de> for Flat<'de> {
@@ -262,6 +321,10 @@ impl<'de> Deserialize<'de> for Record<'de> {
                 let event = seq
                     .next_element_seed(Payload { kind, stream })?
                     .ok_or_else(|| de::Error::invalid_length(7, &"a payload"))?;
+                let task = match &event {
+                    Event::Chunk(_) => None,
+                    _ => task,
+                };
                 Ok(Record {
                     cpu,
                     n,
@@ -273,33 +336,6 @@ impl<'de> Deserialize<'de> for Record<'de> {
             }
         }
         input.deserialize_tuple(8, RecordVisitor)
-    }
-}
-
-struct Payload {
-    kind: u16,
-    stream: Stream,
-}
-
-impl<'de> DeserializeSeed<'de> for Payload {
-    type Value = Event<'de>;
-
-    fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<Event<'de>, D::Error> {
-        let Some(kind) = Kind::from_wire(self.kind) else {
-            IgnoredAny::deserialize(input)?;
-            return Ok(Event::Unknown {
-                kind: self.kind,
-                stream: self.stream,
-            });
-        };
-        if kind.stream() != self.stream {
-            return Err(de::Error::custom(format_args!(
-                "{} in the {} stream",
-                kind.name(),
-                self.stream.name()
-            )));
-        }
-        Event::deserialize_payload(kind, input)
     }
 }
 

@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod any;
+
+use any::Pool;
 use proptest::prelude::*;
 use ravn_shared::event::{
     Close, Creds, Dns, Event, Exit, Kill, Named, Open, Place, Record, Rename, Socket, Target, Task,
@@ -26,17 +29,7 @@ fn header<'a>(host: &'a str, lost: Lost) -> Header<'a> {
 }
 
 fn encode(header: &Header<'_>, records: &[Record<'_>]) -> Vec<u8> {
-    let encoded: Vec<Vec<u8>> = records
-        .iter()
-        .map(|record| {
-            let mut bytes = Vec::new();
-            wire::encode_record(record, &mut bytes).unwrap();
-            bytes
-        })
-        .collect();
-    let mut out = Vec::new();
-    wire::encode_batch(header, encoded.iter().map(Vec::as_slice), &mut out).unwrap();
-    out
+    any::batch(header, records)
 }
 
 fn task(comm: &[u8]) -> Task<'_> {
@@ -256,14 +249,71 @@ fn what_is_no_batch_is_refused_without_allocating_for_it() {
     ));
 }
 
+/// One payload's bytes in a batch of one record of `kind`.
+fn with_payload(kind: Kind, payload: impl serde::Serialize) -> Vec<u8> {
+    let place = (0u64, 0u32);
+    let record = (kind as u16, kind.stream(), 1u16, 8u64, 9u64);
+    let (kind, stream, cpu, n, time_ns) = record;
+    let record = (kind, stream, cpu, n, time_ns, task(b"x"), place, payload);
+    let bytes = rmp_serde::to_vec(&record).unwrap();
+    let mut batch = Vec::new();
+    let head = header("h", Lost::default());
+    wire::encode_batch(&head, [bytes.as_slice()].into_iter(), &mut batch).unwrap();
+    batch
+}
+
+/// A newer collector knows more of a kind: what this version knows of it is read.
+#[test]
+fn elements_behind_those_that_are_known_are_skipped() {
+    let known = (256u32, 12u64, true);
+    let newer = (known.0, known.1, known.2, "more", [1, 2, 3], ((), -1));
+    for bytes in [
+        with_payload(Kind::Exit, known),
+        with_payload(Kind::Exit, newer),
+    ] {
+        let read = wire::decode_batch(&bytes).unwrap();
+        let exit = Exit {
+            status: 256,
+            thread_start_ns: 12,
+            process: true,
+        };
+        assert_eq!(read.records[0].event, Event::Exit(exit));
+    }
+}
+
+#[test]
+fn a_chunk_speaks_for_no_thread() {
+    let bytes = with_payload(Kind::Chunk, (0u32, 0u32, serde_bytes::Bytes::new(b"")));
+    let read = wire::decode_batch(&bytes).unwrap();
+    assert_eq!(read.records[0].task, Task::default());
+}
+
+/// By its number, however else its batches look.
 #[test]
 fn another_schema_is_named() {
-    let mut other = header("h", Lost::default());
-    other.schema = 2;
+    for schema in [0, 2] {
+        let mut other = header("h", Lost::default());
+        other.schema = schema;
+        assert_eq!(
+            wire::decode_batch(&encode(&other, &[])),
+            Err(WireError::Schema(u64::from(schema)))
+        );
+    }
+    let shorter = rmp_serde::to_vec(&(70_000, "of another shape")).unwrap();
+    let error = wire::decode_batch(&shorter).unwrap_err();
     assert_eq!(
-        wire::decode_batch(&encode(&other, &[])),
-        Err(WireError::Schema(2))
+        error.to_string(),
+        "schema 70000; this version reads 1; run a collector and an analyzer of one version"
     );
+}
+
+#[test]
+fn an_error_says_little_of_a_long_text() {
+    let long = "\u{1b}[2J".repeat(20_000);
+    let error = wire::decode_batch(&rmp_serde::to_vec(&(1, "h", &long)).unwrap()).unwrap_err();
+    let said = error.to_string();
+    assert!(said.len() < 300, "{said}");
+    assert!(!said.contains('\u{1b}'), "{said}");
 }
 
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
@@ -293,6 +343,51 @@ proptest! {
         let batch = wire::decode_batch(&bytes).unwrap();
         prop_assert_eq!(batch.records, records);
         prop_assert_eq!(batch.header.lost.load_id, n);
+    }
+
+    #[test]
+    fn every_kind_is_written_and_read_whatever_is_in_it(
+        pool in prop::collection::vec(any::<u8>(), 1..2000), taken in any::<u64>(), cpu in any::<u16>(),
+    ) {
+        let mut drawn = Pool::new(&pool);
+        let records: Vec<Record<'_>> =
+            Kind::ALL.iter().map(|kind| any::record(*kind, &mut drawn)).collect();
+        let lost = Lost {
+            load_id: taken,
+            taken: Stream::ALL.iter().map(|stream| (*stream, cpu, taken)).collect(),
+            reasons: Reason::ALL.iter().map(|reason| (Stream::File, *reason, taken)).collect(),
+        };
+        let header = any::header(Class::Essential, lost);
+        let bytes = encode(&header, &records);
+        let batch = wire::decode_batch(&bytes);
+        prop_assert_eq!(batch, Ok(wire::Batch { header, records }));
+    }
+
+    #[test]
+    fn what_is_cut_off_is_refused(
+        pool in prop::collection::vec(any::<u8>(), 1..500), which in any::<prop::sample::Index>(), cut in any::<prop::sample::Index>(),
+    ) {
+        let kind = *which.get(Kind::ALL);
+        let records = [any::record(kind, &mut Pool::new(&pool))];
+        let bytes = encode(&header("h", Lost::default()), &records);
+        prop_assert!(wire::decode_batch(&bytes[..cut.index(bytes.len())]).is_err());
+    }
+
+    #[test]
+    fn a_batch_has_at_most_so_many_records(
+        pool in prop::collection::vec(any::<u8>(), 1..100), more in 0usize..3,
+    ) {
+        let mut drawn = Pool::new(&pool);
+        let count = wire::MAX_RECORDS - 1 + more;
+        let records: Vec<Record<'_>> =
+            (0..count).map(|_| any::record(Kind::Exit, &mut drawn)).collect();
+        let bytes = encode(&header("h", Lost::default()), &records);
+        let read = wire::decode_batch(&bytes).map(|batch| batch.records.len());
+        if count > wire::MAX_RECORDS {
+            prop_assert_eq!(read, Err(WireError::TooManyRecords(count)));
+        } else {
+            prop_assert_eq!(read, Ok(count));
+        }
     }
 
     #[test]

@@ -313,10 +313,10 @@ fn a_reload_switches_kinds_off_and_on_while_the_hooks_stay() {
         .unwrap()
         .signal(libc::SIGHUP)
         .unwrap();
-    wait_until(PATIENCE, "the filter to apply", || {
+    wait_until(PATIENCE, "the filter to apply, and what it is", || {
         let log = sandbox.collector.as_ref().unwrap().log();
         Ok(log
-            .contains("the filter of the configuration applies")
+            .contains("the filter of the configuration applies: 0 kinds off, 0 programs and 0 cgroups left out, ")
             .then_some(()))
     })
     .unwrap();

@@ -275,7 +275,11 @@ fn instances_stand_side_by_side_and_one_collector_has_each() {
     let mut other = Sandbox::new().unwrap();
     other.start_collector().unwrap();
     other.collector.as_mut().unwrap().kill().unwrap();
-    other.pins.unload().unwrap();
+    let said = other.pins.unload().unwrap();
+    let place = one.pins.place();
+    let neighbour = place.file_name().unwrap().to_str().unwrap();
+    let left = format!("left: instance {neighbour}; ravn-collector unload --instance {neighbour}");
+    assert!(said.contains(&left), "{said}");
     let mut haul = Haul::default();
     let truth = one.trigger(&["bind"]).unwrap();
     expect(&one, &mut haul, "bind", truth.tgid);

@@ -8,7 +8,9 @@ use anyhow::{Context, Result, anyhow};
 use ravn_shared::config::{ConfigError, RedisConfig};
 use ravn_shared::keys::Keys;
 use ravn_shared::{link, tls};
-use redis::{Client, Connection, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError};
+use redis::{
+    Client, Connection, ConnectionInfo, ErrorKind, IntoConnectionInfo, PubSub, RedisError,
+};
 
 /// Longest wait for Redis to take a connection, and for a reply.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -16,6 +18,7 @@ const REPLY: Duration = Duration::from_secs(5);
 
 /// Where the passwords are that an installation made.
 const FOLDER: &str = "/etc/ravn";
+const OPERATOR: &str = "ravn-operator";
 
 /// Which Redis, and as whom.
 #[derive(Debug, clap::Args)]
@@ -107,7 +110,7 @@ impl Access {
     pub fn operator(&self) -> Result<Connection> {
         let url = self.operator_url.as_deref();
         let given = url.map(|url| (url, "RAVN_OPERATOR_URL"));
-        self.open(given, "ravn-operator", None)
+        self.open(given, OPERATOR, None)
     }
 
     /// The socket or address, for messages.
@@ -202,6 +205,26 @@ pub fn connect(info: ConnectionInfo) -> Result<Connection> {
         .set_read_timeout(Some(REPLY))
         .map_err(|error| said(&error))?;
     Ok(connection)
+}
+
+/// Listens to the copies of batches.
+///
+/// # Errors
+/// What Redis said, and the mend: that these are not the operator's rights.
+pub fn tap<'c>(connection: &'c mut Connection, keys: &Keys) -> Result<PubSub<'c>> {
+    // By hand: the client's own subscribe passes over a refusal, and then waits for ever.
+    redis::cmd("SUBSCRIBE")
+        .arg(keys.tap())
+        .query::<redis::Value>(connection)
+        .map_err(|error| match error.code() {
+            Some(code @ ("NOPERM" | "NOAUTH")) => anyhow!(
+                "redis: {code} {}; events themselves are for the operator alone: set \
+                 RAVN_OPERATOR_URL, or run as a user who may read {FOLDER}/{OPERATOR}.password",
+                error.detail().unwrap_or_default()
+            ),
+            _ => said(&error),
+        })?;
+    Ok(connection.as_pubsub())
 }
 
 /// An error of Redis in one line with its mend. `ravn` asks once and does not try again.

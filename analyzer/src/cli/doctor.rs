@@ -1,5 +1,6 @@
 //! `ravn doctor`: one check after the other, each with its mend.
 
+mod coverage;
 mod host;
 mod pipeline;
 
@@ -49,7 +50,9 @@ pub struct Check {
     pub finding: Finding,
     /// What was seen.
     pub seen: String,
-    /// What to do; empty when all is good.
+    /// One line each: parts of what was seen.
+    pub parts: Vec<String>,
+    /// What to do; empty when all is good, or nothing can be done.
     pub mend: String,
 }
 
@@ -60,6 +63,7 @@ impl Check {
             what,
             finding: Finding::Good,
             seen: seen.into(),
+            parts: Vec::new(),
             mend: String::new(),
         }
     }
@@ -95,7 +99,7 @@ pub fn run(access: &Access, args: &Args) -> Result<ExitCode> {
             let finding = format!("{:?}", check.finding).to_lowercase();
             println!(
                 "{}",
-                json!({"what": check.what, "finding": finding, "seen": check.seen, "mend": check.mend})
+                json!({"what": check.what, "finding": finding, "seen": check.seen, "parts": check.parts, "mend": check.mend})
             );
             continue;
         }
@@ -105,6 +109,9 @@ pub fn run(access: &Access, args: &Args) -> Result<ExitCode> {
             Finding::Bad => paint.bad("BAD "),
         };
         println!("{mark}  {:<18} {}", check.what, check.seen);
+        for part in &check.parts {
+            println!("      {:<18} {part}", "");
+        }
         if !check.mend.is_empty() {
             println!(
                 "      {:<18} {}",

@@ -13,7 +13,7 @@ use ravn_shared::text::escape;
 use ravn_shared::wire::decode_batch;
 use serde_json::{Map, json};
 
-use super::access::{Access, said};
+use super::access::{Access, said, tap};
 use super::paint;
 
 /// What `ravn events` takes.
@@ -52,9 +52,7 @@ impl Args {
 /// What Redis said, and the mend.
 pub fn run(access: &Access, args: &Args) -> Result<ExitCode> {
     let mut connection = access.operator()?;
-    let mut tap = connection.as_pubsub();
-    tap.subscribe(access.keys().tap())
-        .map_err(|error| said(&error))?;
+    let mut tap = tap(&mut connection, &access.keys())?;
     // Events may be seldom: waiting for the next has no deadline.
     tap.set_read_timeout(None).map_err(|error| said(&error))?;
     let mut left = args.count.unwrap_or(u64::MAX);

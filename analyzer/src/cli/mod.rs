@@ -5,7 +5,9 @@ mod access;
 mod alerts;
 mod doctor;
 mod events;
+mod explain;
 mod hosts;
+mod ledger;
 mod model;
 mod paint;
 mod record;
@@ -50,6 +52,11 @@ enum Verb {
         after_help = "Example: ravn events --kind exec --kind connect\n         ravn events --pid 4242 --json"
     )]
     Events(events::Args),
+    /// Why: the findings of an incident or of one alert, their processes and events, what to do.
+    #[command(
+        after_help = "Example: ravn explain 9f86d081884c7d65   (as ravn status and ravn alerts name it)\n         ravn explain --json | jq .findings[].next_steps   (the incident that the level follows)"
+    )]
+    Explain(explain::Args),
     /// The last alerts.
     #[command(after_help = "Example: ravn alerts --last 3 --json | jq .message")]
     Alerts(alerts::Args),
@@ -89,6 +96,7 @@ pub fn main() -> ExitCode {
         Verb::Hosts(args) => hosts::run(&cli.access, &args),
         Verb::Watch(args) => watch::run(&cli.access, &args),
         Verb::Events(args) => events::run(&cli.access, &args),
+        Verb::Explain(args) => explain::run(&cli.access, &args),
         Verb::Alerts(args) => alerts::run(&cli.access, &args),
         Verb::Doctor(args) => doctor::run(&cli.access, &args),
         Verb::Wait(args) => wait::run(&cli.access, &args),

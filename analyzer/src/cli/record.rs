@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::access::{Access, said};
+use super::access::{Access, said, tap};
 use super::paint::grouped;
 use crate::model::recording::Writer;
 
@@ -36,9 +36,7 @@ pub fn run(access: &Access, args: &Args) -> Result<ExitCode> {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
     let mut connection = access.operator()?;
-    let mut tap = connection.as_pubsub();
-    tap.subscribe(access.keys().tap())
-        .map_err(|error| said(&error))?;
+    let mut tap = tap(&mut connection, &access.keys())?;
     tap.set_read_timeout(Some(EVERY))
         .map_err(|error| said(&error))?;
     // Made after subscribing: who waits for the file knows that nothing is missed from now on.

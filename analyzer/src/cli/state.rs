@@ -113,6 +113,12 @@ impl State {
         value.and_then(Value::as_u64).unwrap_or_default()
     }
 
+    /// Whether the ledger has a part of this name.
+    pub fn has_ledger(&self, of: &str) -> bool {
+        let ledger = self.analyzer.get("ledger");
+        ledger.is_some_and(|ledger| ledger[of].is_object())
+    }
+
     /// Everything that the ledger counts as lost.
     pub fn lost(&self, of: &str) -> u64 {
         self.lost_by(of).iter().map(|(_, count)| count).sum()

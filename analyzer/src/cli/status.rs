@@ -6,6 +6,7 @@ use anyhow::Result;
 use serde_json::Value;
 
 use super::access::Access;
+use super::ledger;
 use super::paint::{self, Paint, cut, grouped};
 use super::state::{State, text};
 use crate::verdict::UNKNOWN;
@@ -50,6 +51,11 @@ pub fn lines(state: &State, paint: Paint, width: usize, most: usize) -> Vec<Stri
         }
     }
     out.extend(counts(state, paint));
+    out.extend(
+        ledger::lines(state, paint)
+            .iter()
+            .map(|line| cut(line, width)),
+    );
     processes(state, paint, width, most, &mut out);
     incidents(state, paint, width, &mut out);
     out
@@ -95,32 +101,28 @@ fn counts(state: &State, paint: Paint) -> Vec<String> {
             paint.bad("the collector does not run (systemctl status ravn-collector; ravn doctor)"),
         ];
     }
-    // The ledger holds what the collector lost; its own count is for when nobody judges.
-    let lost = if state.analyzer.is_empty() {
-        state.collected("lost")
-    } else {
-        state.lost("records") + state.lost("syscalls")
-    };
-    let shown = format!("{} lost", grouped(lost));
     let mut seen = format!(
-        "{}{} events, {} syscalls handed over, {}",
+        "{}{} events, {} syscalls handed over",
         label("collector", paint),
         grouped(state.collected("events")),
         grouped(state.collected("syscalls")),
-        if lost == 0 { shown } else { paint.bad(&shown) },
     );
+    // The ledger holds what the collector lost; its own count is for when nobody judges.
+    if state.analyzer.is_empty() {
+        let lost = state.collected("lost");
+        let shown = format!(", {} lost", grouped(lost));
+        seen.push_str(&if lost == 0 { shown } else { paint.bad(&shown) });
+    }
     if state.text_of_collector("narrowed") == "1" {
         seen.push_str(" (narrowed to some cgroups)");
     }
     let mut out = vec![seen];
     if !state.analyzer.is_empty() {
-        let unexplained =
-            state.ledger("records", "unexplained") + state.ledger("syscalls", "unexplained");
         out.push(format!(
-            "{}{} records judged, {:.0}/s, lag {:.0} ms, {:.0} % of tokens scored, {unexplained} unexplained",
+            "{}{:.0} records/s, {:.0} syscalls/s, lag {:.0} ms, {:.0} % of tokens scored",
             label("analyzer", paint),
-            grouped(state.ledger("records", "judged")),
             state.number("events_per_s"),
+            state.number("syscalls_per_s"),
             state.number("lag_ms"),
             100.0 * state.number("scored_share"),
         ));
@@ -144,13 +146,32 @@ fn processes(state: &State, paint: Paint, width: usize, most: usize, out: &mut V
             empty if empty.is_empty() => text(process.get("exe")),
             line => line,
         };
+        // The score is the incident's: it stands once, at who did the worst of it.
+        let score = if process["role"] == "member" {
+            "\"".to_owned()
+        } else {
+            format!("{:.0}", process["score"].as_f64().unwrap_or_default())
+        };
         out.push(format!(
-            "{:>5.0}  {:>7}  {:<28} {}",
-            process["score"].as_f64().unwrap_or_default(),
+            "{score:>5}  {:>7}  {:<28} {}",
             text(process.get("tgid")),
             cut(&program, 28),
-            cut(&text(process.get("reason")), room),
+            cut(&reason_of(process), room),
         ));
+    }
+}
+
+/// What speaks against it; of a member also that it is one, and of whose incident.
+fn reason_of(process: &Value) -> String {
+    let reason = text(process.get("reason"));
+    if process["role"] != "member" {
+        return reason;
+    }
+    let incident = text(process.get("incident"));
+    if reason.is_empty() {
+        format!("member of incident {incident}")
+    } else {
+        format!("member of incident {incident}: {reason}")
     }
 }
 
@@ -160,7 +181,7 @@ fn incidents(state: &State, paint: Paint, width: usize, out: &mut Vec<String>) {
         return;
     }
     out.push(String::new());
-    out.push(paint.bold("open incidents"));
+    out.push(paint.bold("open incidents (ravn explain ID)"));
     for incident in list.iter().take(5) {
         let words = incident_words(incident);
         out.push(format!("  {}", cut(&words, width.saturating_sub(2))));
@@ -213,5 +234,33 @@ mod tests {
             "{shown}"
         );
         assert!(!shown.contains('\u{1b}'), "{shown}");
+    }
+
+    #[test]
+    fn an_incidents_score_stands_once_and_its_members_say_whose_they_are() {
+        let process = |tgid: u32, role: &str, reason: &str| {
+            json!({
+                "tgid": tgid, "exe": "/x", "score": 91.0, "role": role, "incident": "abcd",
+                "reason": reason,
+            })
+        };
+        let mut analyzer = Map::new();
+        let list = [process(1, "culprit", "did it"), process(2, "member", "")];
+        analyzer.insert("processes".to_owned(), json!(list));
+        let state = State {
+            analyzer,
+            ..State::default()
+        };
+        let shown = lines(&state, Paint::new(), 100, 10);
+        let row = |pid: &str| {
+            let found = shown.iter().find(|line| line.contains(pid));
+            found.cloned().unwrap_or_default()
+        };
+        assert!(row("      1  ").starts_with("   91 "), "{shown:?}");
+        assert!(row("      2  ").starts_with("    \" "), "{shown:?}");
+        assert!(
+            row("      2  ").ends_with("member of incident abcd"),
+            "{shown:?}"
+        );
     }
 }

@@ -34,6 +34,7 @@ pub fn fields(judging: &Judging) -> Vec<(&'static str, String)> {
         ("scored_share", format!("{:.3}", rates.scored_share())),
         ("updated", clock::realtime_ms().to_string()),
         ("dead_batches", judging.ledger.dead_batches().to_string()),
+        ("unknown_kinds", judging.ledger.unknown_kinds().to_string()),
         ("ledger", json(&judging.ledger.account(now_ns))),
         ("processes", json(&judging.judge.processes(PROCESSES))),
         ("incidents", json(&judging.judge.incidents())),

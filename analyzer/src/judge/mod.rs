@@ -50,7 +50,7 @@ pub use rules::RuleSet;
 use state::Clock;
 use strike::Hit;
 use table::Table;
-pub use view::{IncidentView, ProcessView, Standing};
+pub use view::{IncidentView, ProcessView, Role, Standing};
 use written::Writers;
 
 use crate::verdict::{Level, ProcessId, Surprise};
@@ -256,81 +256,6 @@ impl Judge {
     /// Number of processes in the table.
     pub fn process_count(&self) -> usize {
         self.table.len()
-    }
-
-    /// The processes that most speaks against, worst first.
-    pub fn processes(&self, most: usize) -> Vec<ProcessView> {
-        let now_ns = self.clock.now_ns;
-        let mut views: Vec<ProcessView> = self
-            .table
-            .iter()
-            .filter(|process| process.suspect || process.model_score > 0.0)
-            .map(|process| {
-                let incident = self
-                    .board
-                    .get(process.entry)
-                    .filter(|it| it.open && process.suspect);
-                let mut cmdline = process.command_line();
-                if let Some((end, _)) = cmdline.char_indices().nth(256) {
-                    cmdline.truncate(end);
-                }
-                ProcessView {
-                    tgid: process.id.tgid,
-                    start_ns: process.id.start_ns,
-                    exe: process.program(),
-                    cmdline,
-                    uid: process.uid,
-                    unit: self.table.cgroups.unit(process.cgroup_id),
-                    container: self.table.cgroups.container(process.cgroup_id),
-                    score: ocsf::round(
-                        incident.map_or(process.model_score, |it| it.score_at(now_ns)),
-                    ),
-                    model_score: ocsf::round(process.model_score),
-                    reason: incident
-                        .and_then(|it| {
-                            let own = it.evidence.values().filter(|one| one.process == process.id);
-                            own.max_by(|a, b| a.worth.total_cmp(&b.worth))
-                        })
-                        .map_or_else(|| process.oddity.clone(), |one| one.title.clone()),
-                }
-            })
-            .collect();
-        views.sort_by(|a, b| {
-            (b.score.total_cmp(&a.score))
-                .then(a.start_ns.cmp(&b.start_ns))
-                .then(a.tgid.cmp(&b.tgid))
-        });
-        views.truncate(most);
-        views
-    }
-
-    /// Open incidents, worst first.
-    pub fn incidents(&self) -> Vec<IncidentView> {
-        let (now_ns, offset_ns) = (self.clock.now_ns, self.clock.offset_ns);
-        let mut views: Vec<IncidentView> = self
-            .board
-            .opened()
-            .map(|incident| {
-                let score = incident.score_at(now_ns);
-                IncidentView {
-                    id: incident.id.clone(),
-                    level: Level::of(score),
-                    score: ocsf::round(score),
-                    peak: ocsf::round(incident.peak),
-                    since_ms: ocsf::millis(incident.opened_ns, offset_ns),
-                    last_ms: ocsf::millis(incident.last_ns, offset_ns),
-                    tgid: incident.entry.tgid,
-                    reason: strike::sentence(incident),
-                    rules: incident
-                        .evidence
-                        .iter()
-                        .map(|(rule, one)| (rule.clone(), one.count))
-                        .collect(),
-                }
-            })
-            .collect();
-        views.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.id.cmp(&b.id)));
-        views
     }
 
     /// Brings the word in line with incidents, time and losses.

@@ -93,6 +93,9 @@ pub struct Process {
     /// What surprised the model most, in words; empty if nothing did.
     #[serde(default)]
     pub oddity: String,
+    /// It is the running collector, as that said itself.
+    #[serde(default)]
+    pub collector: bool,
     /// Changed since the last checkpoint.
     #[serde(skip)]
     pub dirty: bool,
@@ -176,6 +179,7 @@ impl Process {
             image::runtime(exec.path) || exec.flags & exec_flags::MEMFD != 0 && self.runtime;
         self.handed = self.execs == 0 || self.exe == b"/usr/lib/systemd/systemd-executor";
         self.network = false;
+        self.collector = false;
         self.execs += 1;
         self.become_program(exec, argv_most);
         gained
@@ -184,6 +188,7 @@ impl Process {
     /// Is a program already, since before the sensor. What it did since is not known.
     pub fn found(&mut self, exec: &Exec<'_>, argv_most: usize) {
         self.runtime = image::runtime(exec.path);
+        self.collector = exec.flags & exec_flags::COLLECTOR != 0;
         self.become_program(exec, argv_most);
     }
 

@@ -58,6 +58,17 @@ impl Severity {
             Self::Critical => 5,
         }
     }
+
+    /// Of OCSF's `severity_id`; what is none is taken for the least.
+    pub const fn of_ocsf(id: u64) -> Self {
+        match id {
+            2 => Self::Low,
+            3 => Self::Medium,
+            4 => Self::High,
+            5 => Self::Critical,
+            _ => Self::Informational,
+        }
+    }
 }
 
 /// RAVN's part of a rule, under `ravn:`.

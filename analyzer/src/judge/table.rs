@@ -5,7 +5,7 @@ mod saved;
 
 use std::collections::{BTreeSet, HashMap};
 
-use ravn_shared::event::{Event, Exec, Fork, Record};
+use ravn_shared::event::{Event, Exec, Fork, Record, exec_flags};
 
 use super::cgroups::Cgroups;
 use super::privilege::{credentials, unexplained_root};
@@ -34,6 +34,8 @@ pub struct Table {
     pub began_ns: u64,
     /// What their cgroups are called.
     pub cgroups: Cgroups,
+    /// The collector that told of itself last.
+    collector: Option<ProcessId>,
 }
 
 /// What a record changed that rules want to know.
@@ -58,6 +60,7 @@ impl Table {
             swept: 0,
             began_ns: 0,
             cgroups: Cgroups::new(),
+            collector: None,
         }
     }
 
@@ -89,6 +92,18 @@ impl Table {
                 || self
                     .get(root)
                     .is_some_and(|found| found.exited_ns.is_none())
+        })
+    }
+
+    /// Whether a process runs the very file that the living collector runs: a copy of it has
+    /// another inode.
+    pub fn runs_collector(&self, process: &Process) -> bool {
+        let collector = self.collector.and_then(|id| self.get(id));
+        collector.is_some_and(|own| {
+            own.collector
+                && own.exited_ns.is_none()
+                && own.image.1 != 0
+                && own.image == process.image
         })
     }
 
@@ -199,11 +214,18 @@ impl Table {
             tgid: task.tgid,
             start_ns: task.start_ns,
         };
-        if self
-            .all
-            .get(&id)
-            .is_some_and(|process| process.born && process.image == (exec.dev, exec.ino))
+        let own = exec.flags & exec_flags::COLLECTOR != 0;
+        if own {
+            self.collector = Some(id);
+        }
+        if let Some(process) = self.all.get_mut(&id)
+            && process.born
+            && process.image == (exec.dev, exec.ino)
         {
+            if process.collector != own {
+                process.collector = own;
+                mark(&mut self.dirty, process);
+            }
             return;
         }
         if !self.all.contains_key(&id) {

@@ -153,7 +153,10 @@ impl Line {
             Ok(())
         });
         match applied {
-            Ok(()) => tracing::info!("the filter of the configuration applies"),
+            Ok(()) => {
+                let filter = parts.standing.filter();
+                tracing::info!("the filter of the configuration applies: {filter}");
+            }
             Err(error) => tracing::error!("the configuration stays as it was: {error:#}"),
         }
         let Parts {

@@ -228,6 +228,11 @@ impl Settings {
         })
     }
 
+    /// What configuration leaves out.
+    pub const fn filter(&self) -> &Filter {
+        &self.filter
+    }
+
     /// Writes them. What is wanted comes before what is not goes: nothing is missed between.
     ///
     /// # Errors

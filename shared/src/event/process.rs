@@ -98,6 +98,8 @@ pub mod exec_flags {
     pub const BEFORE_KNOWN: u32 = 64;
     /// Secrets among the arguments are `***`; see [`crate::redact`].
     pub const REDACTED: u32 = 128;
+    /// The collector itself; only in what it tells of processes that were there before.
+    pub const COLLECTOR: u32 = 256;
 }
 
 /// Values of [`Exec::stdio`].

@@ -6,7 +6,7 @@ use ravn_shared::{config, link};
 use redis::Connection;
 use serde_json::Value;
 
-use super::Check;
+use super::{Check, coverage};
 use crate::cli::access::{Access, connect, said};
 use crate::cli::paint::grouped;
 use crate::cli::state::{State, text};
@@ -102,7 +102,7 @@ fn policy(path: &Path) -> Check {
 
 fn daemons(state: &State) -> Vec<Check> {
     let mut out = vec![collector(state)];
-    out.extend(programs(state));
+    out.extend(coverage::checks(state));
     out.push(if state.analyzer.is_empty() {
         Check::bad(
             "analyzer",
@@ -130,6 +130,7 @@ fn daemons(state: &State) -> Vec<Check> {
     });
     if !state.analyzer.is_empty() {
         out.extend([mode(state), lag(state), losses(state)]);
+        out.extend(unknown_kinds(state));
     }
     out
 }
@@ -157,36 +158,6 @@ fn collector(state: &State) -> Check {
         );
     }
     Check::good(what, seen)
-}
-
-/// Programs that are not attached, and kinds that are not full.
-fn programs(state: &State) -> Vec<Check> {
-    let wrong = |field: &str, good: &str| -> Vec<String> {
-        let map = state.collector.get(field).and_then(Value::as_object);
-        map.into_iter()
-            .flatten()
-            .filter(|(_, value)| value.as_str() != Some(good))
-            .map(|(name, value)| format!("{name}: {}", text(Some(value))))
-            .collect()
-    };
-    let mut out = Vec::new();
-    let failed = wrong("programs", "attached");
-    if !failed.is_empty() {
-        out.push(Check::bad(
-            "programs",
-            failed.join("; "),
-            "journalctl -u ravn-collector",
-        ));
-    }
-    let degraded = wrong("coverage", "full");
-    if !degraded.is_empty() {
-        out.push(Check::note(
-            "coverage",
-            degraded.join("; "),
-            "a newer kernel offers more",
-        ));
-    }
-    out
 }
 
 fn mode(state: &State) -> Check {
@@ -240,6 +211,21 @@ fn losses(state: &State) -> Check {
     mends.sort_unstable();
     mends.dedup();
     Check::note("losses", seen, mends.join("; "))
+}
+
+/// What only a newer analyzer could judge.
+fn unknown_kinds(state: &State) -> Option<Check> {
+    let count = state.number("unknown_kinds") as u64;
+    (count > 0).then(|| {
+        Check::note(
+            "kinds",
+            format!(
+                "{} records of kinds that this analyzer does not know",
+                grouped(count)
+            ),
+            "the collector is newer: upgrade the analyzer too, and restart it",
+        )
+    })
 }
 
 /// Whose records the budget cut, the most first.

@@ -93,6 +93,9 @@ impl Judging {
                 self.rates.records += 1;
                 self.rates.idle = false;
                 self.rates.newest_ns = self.rates.newest_ns.max(record.time_ns);
+                if let Event::Unknown { .. } = record.event {
+                    self.ledger.unknown_kind();
+                }
                 self.judge_record(header, record);
             }
         }

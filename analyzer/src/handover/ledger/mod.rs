@@ -53,6 +53,8 @@ pub struct Ledger {
     undecodable: u64,
     /// Batches that were not this host's.
     refused: u64,
+    /// Records of kinds that this version does not know.
+    unknown_kinds: u64,
     /// There was no checkpoint: numbers from before are not ours to account for.
     fresh: bool,
     ticks: u64,
@@ -184,6 +186,18 @@ impl Ledger {
     pub fn refused(&mut self) {
         self.refused += 1;
         self.changed.insert(Part::Past);
+    }
+
+    /// A record is of a kind that this version does not know: it has its place in the balance,
+    /// and nobody judges what it says.
+    pub fn unknown_kind(&mut self) {
+        self.unknown_kinds += 1;
+        self.changed.insert(Part::Past);
+    }
+
+    /// Records of unknown kinds so far.
+    pub fn unknown_kinds(&self) -> u64 {
+        self.unknown_kinds
     }
 
     /// Batches that went to `events:dead` so far.

@@ -7,12 +7,23 @@ use serde::{Deserialize, Serialize};
 use super::excuse::Excuse;
 use super::load::{Count, Counter};
 use super::numbers::Numbers;
-use super::{Ledger, Part, Window};
+use super::{Account, Ledger, Part, Window};
 use crate::checkpoint::{CheckpointError, Field};
 
 /// What a load's field holds: whether the ledger began in its middle, and its counts.
 #[derive(Serialize, Deserialize)]
 struct Counts(bool, Vec<(Counter, Count)>);
+
+/// What the field of the past holds.
+#[derive(Serialize, Deserialize)]
+struct Past {
+    sums: Account,
+    undecodable: u64,
+    refused: u64,
+    /// Elements are only ever added: a checkpoint of an earlier version has fewer.
+    #[serde(default)]
+    unknown_kinds: u64,
+}
 
 impl Ledger {
     /// Fields that changed since the last call.
@@ -41,7 +52,12 @@ impl Ledger {
                 Part::Window => Some(("l:window".to_owned(), packed(&self.window))),
                 Part::Past => Some((
                     "l:past".to_owned(),
-                    packed(&(&self.past, self.undecodable, self.refused)),
+                    packed(&Past {
+                        sums: self.past.clone(),
+                        undecodable: self.undecodable,
+                        refused: self.refused,
+                        unknown_kinds: self.unknown_kinds,
+                    }),
                 )),
             };
             fields.extend(field.map(|(name, value)| (name, Some(value))));
@@ -76,8 +92,11 @@ impl Ledger {
         let parts: Vec<&str> = field.split(':').collect();
         match parts.as_slice() {
             ["l", "past"] => {
-                (self.past, self.undecodable, self.refused) =
-                    unpacked(value).ok_or_else(|| damaged("not the past's sums"))?;
+                let past: Past = unpacked(value).ok_or_else(|| damaged("not the past's sums"))?;
+                self.past = past.sums;
+                self.undecodable = past.undecodable;
+                self.refused = past.refused;
+                self.unknown_kinds = past.unknown_kinds;
             }
             ["l", "window"] => {
                 let window: Window =

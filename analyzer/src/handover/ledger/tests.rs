@@ -5,7 +5,7 @@ use ravn_shared::kind::{Class, Reason, Stream};
 use ravn_shared::wire::{Header, Lost, SCHEMA};
 
 use super::numbers::SETTLE_NS;
-use super::{Ledger, Sight};
+use super::{Account, Ledger, Sight};
 
 const LOAD: u64 = 7;
 const SECOND: u64 = 1_000_000_000;
@@ -342,4 +342,19 @@ fn what_redis_lost_is_its_loss_and_nothing_else_is() {
         );
         assert_eq!(records.unexplained, 8, "{records:?}");
     }
+}
+
+/// Elements are only ever added to a field.
+#[test]
+fn the_past_of_an_earlier_version_is_read() {
+    let mut ledger = Ledger::default();
+    let earlier = rmp_serde::to_vec(&(Account::default(), 3u64, 4u64)).unwrap();
+    ledger.restore("l:past", &earlier).unwrap();
+    assert_eq!((ledger.dead_batches(), ledger.unknown_kinds()), (7, 0));
+    ledger.unknown_kind();
+    let fields = ledger.changed();
+    let (name, value) = fields.iter().find(|(name, _)| name == "l:past").unwrap();
+    let mut again = Ledger::default();
+    again.restore(name, value.as_ref().unwrap()).unwrap();
+    assert_eq!((again.dead_batches(), again.unknown_kinds()), (7, 1));
 }

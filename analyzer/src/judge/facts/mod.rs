@@ -249,6 +249,7 @@ impl<'a> Facts<'a> {
                     image::listens_for_others(parent.id.tgid, &parent.exe)
                 })),
             "Runtime" => yes(process.runtime),
+            "CollectorImage" => yes(self.table.runs_collector(process)),
             "Server" => Some(EventValue::Str(process.server.as_ref()?.0.name().into())),
             "ServerImage" => Some(EventValue::Str(Cow::Borrowed(&process.server.as_ref()?.1))),
             "Container" => {

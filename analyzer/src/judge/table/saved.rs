@@ -55,6 +55,14 @@ impl Table {
         }
         process.stored = true;
         let id = process.id;
+        // Of two that said so the younger is the one that runs.
+        if process.collector
+            && self
+                .collector
+                .is_none_or(|known| known.start_ns < id.start_ns)
+        {
+            self.collector = Some(id);
+        }
         if let Some(at) = process.exited_ns {
             self.exited.insert((at, id));
         } else {

@@ -1,7 +1,7 @@
 //! The word: rises at once, holds, falls, comes back; alerts fold and are braked.
 
 use super::script::{Host, SECOND, fresh, program};
-use crate::judge::{Losses, Notice, NoticeKind};
+use crate::judge::{Losses, Notice, NoticeKind, Role};
 use crate::verdict::{Level, Span, Surprise};
 
 fn preload(host: &mut Host) -> u32 {
@@ -49,6 +49,35 @@ fn a_rise_is_immediate_and_named() {
     );
     let worst = &host.judge.processes(10)[0];
     assert_eq!((worst.tgid, worst.score, worst.uid), (shell, 85.0, 0));
+}
+
+/// The incident's score is every suspect's; who did the worst of it stands first.
+#[test]
+fn the_culprit_stands_before_the_members_of_its_incident() {
+    let mut host = Host::new();
+    let shell = host.login(0);
+    let door = host.run(shell, "/root/door", "door");
+    host.bpf(door);
+    host.write(shell, "/etc/ld.so.preload");
+    let late = host.run(shell, "/root/late", "late");
+    host.bpf(late);
+    let other = host.login(0);
+    let lone = host.run(other, "/root/lone", "lone");
+    host.bpf(lone);
+    let views = host.judge.processes(10);
+    let shown: Vec<_> = views.iter().map(|view| (view.tgid, view.role)).collect();
+    assert_eq!(
+        shown,
+        [
+            (shell, Some(Role::Culprit)),
+            (door, Some(Role::Member)),
+            (late, Some(Role::Member)),
+            (lone, Some(Role::Culprit)),
+        ]
+    );
+    assert!(views[..3].iter().all(|view| view.score == views[0].score));
+    assert_eq!(views[0].incident, views[2].incident);
+    assert_ne!(views[0].incident, views[3].incident);
 }
 
 #[test]

@@ -456,7 +456,7 @@ impl Host {
         let open = self.judge.incidents();
         open.into_iter()
             .flat_map(|it| it.rules)
-            .map(|(rule, _)| rule)
+            .map(|(rule, _, _)| rule)
             .collect()
     }
 

@@ -1,8 +1,24 @@
 //! Hiding, taking others over, and turning on the sensor.
 
+use ravn_shared::event::{Event, Exec, exec_flags};
+
 use super::{Case, attack, healthy, in_memory};
-use crate::judge::tests::script::program;
+use crate::judge::tests::script::{Host, program};
 use crate::verdict::Level;
+
+/// Where no rule expects it.
+const COLLECTOR: &str = "/home/a/ravn/target/release/ravn-collector";
+
+/// The running collector, which tells of itself.
+fn collector(h: &mut Host) -> u32 {
+    h.older(900, 1, 0, "ravn-collector");
+    let found = Exec {
+        flags: exec_flags::COLLECTOR,
+        ..program(COLLECTOR, "ravn-collector\0run\0")
+    };
+    h.event(900, Event::Process(found));
+    900
+}
 
 pub const CASES: &[Case] = &[
     attack("ptrace", "injection into another program", |h| {
@@ -58,6 +74,40 @@ pub const CASES: &[Case] = &[
     attack("bpf-load", "an unknown program", |h| {
         let shell = h.login(0);
         let pid = h.run(shell, "/root/door", "door");
+        h.bpf(pid);
+    }),
+    healthy("bpf-load", "the collector's own image, to check", |h| {
+        collector(h);
+        let shell = h.login(0);
+        let pid = h.run(shell, COLLECTOR, "ravn-collector check");
+        h.bpf(pid);
+    }),
+    attack("bpf-load", "a copy of the collector elsewhere", |h| {
+        collector(h);
+        let shell = h.login(0);
+        let pid = h.run(shell, "/root/.x/ravn-collector", "ravn-collector check");
+        h.bpf(pid);
+    }),
+    attack("bpf-load", "its image, after the collector's end", |h| {
+        let own = collector(h);
+        h.exit(own);
+        let shell = h.login(0);
+        let pid = h.run(shell, COLLECTOR, "ravn-collector check");
+        h.bpf(pid);
+    }),
+    attack("bpf-load", "who became another program", |h| {
+        let own = collector(h);
+        h.exec(own, program("/root/door", "door\0"));
+        h.bpf(own);
+    }),
+    attack("bpf-load", "an exec that claims to be the collector", |h| {
+        let shell = h.login(0);
+        let pid = h.fork(shell);
+        let claim = Exec {
+            flags: exec_flags::COLLECTOR,
+            ..program(COLLECTOR, "ravn-collector\0")
+        };
+        h.exec(pid, claim);
         h.bpf(pid);
     }),
     healthy("bpf-load", "runc out of its copy in memory", |h| {
