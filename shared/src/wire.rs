@@ -197,6 +197,7 @@ struct Flat<'a> {
 }
 
 /// Records, or how many there are if they are too many.
+#[derive(Debug, PartialEq)]
 struct Records<'a> {
     read: Vec<Record<'a>>,
     count: usize,

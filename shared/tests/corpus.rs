@@ -72,7 +72,7 @@ fn what_is_refused_has_a_batch() {
     };
     let many = vec![record(Kind::Exit, &mut Pool::new(b"\0")); 257];
     let many = batch(&header(Class::Essential, Lost::default()), &many);
-    let text = rmp_serde::to_vec(&(1, "h", "\u{1b}".repeat(600))).unwrap();
+    let text = rmp_serde::to_vec(&(1, "h", "boot", "\u{1b}".repeat(600))).unwrap();
     for (name, bytes, error) in [
         ("schema_0", empty(0), Some(WireError::Schema(0))),
         ("schema_2", empty(2), Some(WireError::Schema(2))),

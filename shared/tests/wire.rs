@@ -310,7 +310,8 @@ fn another_schema_is_named() {
 #[test]
 fn an_error_says_little_of_a_long_text() {
     let long = "\u{1b}[2J".repeat(20_000);
-    let error = wire::decode_batch(&rmp_serde::to_vec(&(1, "h", &long)).unwrap()).unwrap_err();
+    let error =
+        wire::decode_batch(&rmp_serde::to_vec(&(1, "h", "boot", &long)).unwrap()).unwrap_err();
     let said = error.to_string();
     assert!(said.len() < 300, "{said}");
     assert!(!said.contains('\u{1b}'), "{said}");

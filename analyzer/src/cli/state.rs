@@ -185,11 +185,11 @@ mod tests {
     #[test]
     fn flat_strings_become_what_they_hold() {
         let hash = HashMap::from([
-            ("score".to_owned(), b"91.5".to_vec()),
-            ("reason".to_owned(), b"42".to_vec()),
-            ("processes".to_owned(), br#"[{"tgid":7}]"#.to_vec()),
+            (b"score".to_vec(), b"91.5".to_vec()),
+            (b"reason".to_vec(), b"42".to_vec()),
+            (b"processes".to_vec(), br#"[{"tgid":7}]"#.to_vec()),
             (
-                "ledger".to_owned(),
+                b"ledger".to_vec(),
                 br#"{"records":{"judged":5,"lost":{"kernel.ring_full":2,"x.y":1}}}"#.to_vec(),
             ),
         ]);

@@ -1,6 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
+use super::check::check;
 use super::*;
+use crate::kind::Kind;
 
 /// One record of each kind, its strings not empty where the kind is common.
 fn batches() -> Vec<Vec<u8>> {
