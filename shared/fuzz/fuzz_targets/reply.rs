@@ -41,7 +41,7 @@ fuzz_target!(|data: &[u8]| {
             let listener = UnixListener::bind(&path).expect("a socket");
             (listener, ConnectionAddr::Unix(path))
         });
-        let mut connection = Connection::open(address, PATIENCE).expect("a connection");
+        let mut connection = Connection::open(address, None, PATIENCE).expect("a connection");
         let (mut peer, _) = listener.accept().expect("its other end");
         peer.write_all(bytes).expect("room for the replies");
         peer.shutdown(std::net::Shutdown::Write).expect("an end");
