@@ -8,7 +8,7 @@
 
 use std::fmt;
 
-use serde::de::{self, IgnoredAny, SeqAccess, Visitor};
+use serde::de::{self, DeserializeSeed, IgnoredAny, SeqAccess, Visitor};
 use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -155,16 +155,25 @@ pub fn begin_batch(
 /// # Errors
 /// [`WireError`] names what is wrong; nothing of the batch is used then.
 pub fn decode_batch(bytes: &[u8]) -> Result<Batch<'_>, WireError> {
-    check::check(bytes)?;
+    if bytes.len() > MAX_DECODE_BYTES {
+        return Err(WireError::TooLarge(bytes.len()));
+    }
     // Before all else: another schema may have another shape.
-    match schema(bytes) {
-        Some(schema) if schema != u64::from(SCHEMA) => return Err(WireError::Schema(schema)),
-        _ => {}
+    if let Some(schema) = schema(bytes)
+        && schema != u64::from(SCHEMA)
+    {
+        check::check(bytes)?;
+        return Err(WireError::Schema(schema));
+    }
+    let mut input = Reader::new(bytes);
+    let read = Flat::deserialize(&mut input);
+    if read.is_err() || !input.is_at_end() {
+        check::check(bytes)?;
     }
     let Flat {
         header,
         records: Records { read, count },
-    } = Flat::deserialize(&mut Reader::new(bytes)).map_err(|error| shape(&error))?;
+    } = read.map_err(|error| shape(&error))?;
     if header.boot_id.len() != 16 {
         return Err(WireError::Shape(format!(
             "boot_id of {} bytes",
@@ -219,9 +228,7 @@ impl<'de> Deserialize<'de> for Records<'de> {
                     return Ok(Records { read, count });
                 }
                 read.reserve_exact(count);
-                while let Some(record) = seq.next_element()? {
-                    read.push(record);
-                }
+                while seq.next_element_seed(Onto(&mut read))?.is_some() {}
                 let count = read.len();
                 Ok(Records { read, count })
             }
@@ -302,41 +309,50 @@ impl Serialize for PayloadOf<'_, '_> {
     }
 }
 
-impl<'de> Deserialize<'de> for Record<'de> {
-    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        struct RecordVisitor;
-        impl<'de> Visitor<'de> for RecordVisitor {
-            type Value = Record<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a record of eight elements")
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut at = 0;
-                let kind: u16 = element(&mut seq, &mut at)?;
-                let stream: Stream = element(&mut seq, &mut at)?;
-                let cpu = element(&mut seq, &mut at)?;
-                let n = element(&mut seq, &mut at)?;
-                let time_ns = element(&mut seq, &mut at)?;
-                let task: Option<Task<'de>> = element(&mut seq, &mut at)?;
-                let place: Place = element(&mut seq, &mut at)?;
-                let event = seq
-                    .next_element_seed(Payload { kind, stream })?
-                    .ok_or_else(|| de::Error::invalid_length(7, &"a payload"))?;
-                let task = match &event {
-                    Event::Chunk(_) => None,
-                    _ => task,
-                };
-                Ok(Record {
-                    cpu,
-                    n,
-                    time_ns,
-                    task: task.unwrap_or_default(),
-                    place,
-                    event,
-                })
-            }
-        }
-        input.deserialize_tuple(8, RecordVisitor)
+/// Reads a record, and puts it where it stays: one is some 300 bytes, and each return of it a
+/// copy.
+struct Onto<'v, 'de>(&'v mut Vec<Record<'de>>);
+
+impl<'de> DeserializeSeed<'de> for Onto<'_, 'de> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<(), D::Error> {
+        input.deserialize_tuple(8, self)
+    }
+}
+
+impl<'de> Visitor<'de> for Onto<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a record of eight elements")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let mut at = 0;
+        let kind: u16 = element(&mut seq, &mut at)?;
+        let stream: Stream = element(&mut seq, &mut at)?;
+        let cpu = element(&mut seq, &mut at)?;
+        let n = element(&mut seq, &mut at)?;
+        let time_ns = element(&mut seq, &mut at)?;
+        let task: Option<Task<'de>> = element(&mut seq, &mut at)?;
+        let place: Place = element(&mut seq, &mut at)?;
+        let event = seq
+            .next_element_seed(Payload { kind, stream })?
+            .ok_or_else(|| de::Error::invalid_length(7, &"a payload"))?;
+        let task = match &event {
+            Event::Chunk(_) => None,
+            _ => task,
+        };
+        self.0.push(Record {
+            cpu,
+            n,
+            time_ns,
+            task: task.unwrap_or_default(),
+            place,
+            event,
+        });
+        Ok(())
     }
 }
 

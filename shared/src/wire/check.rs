@@ -1,13 +1,27 @@
-//! What is refused before anything is built from it.
+//! Why bytes are refused, once they are; and how long what is skipped is.
 
 use super::{MAX_DECODE_BYTES, MAX_DEPTH, WireError};
 
-/// Walks the markers of one MessagePack value without building anything, and refuses
-/// what no batch is: too large, too deep, lengths beyond the input, bytes after it.
+/// Why bytes are no MessagePack value that a batch could be: too large, too deep, lengths beyond
+/// the input, bytes after it. Walks the markers without building anything.
+///
+/// # Errors
+/// That.
 pub(super) fn check(bytes: &[u8]) -> Result<(), WireError> {
     if bytes.len() > MAX_DECODE_BYTES {
         return Err(WireError::TooLarge(bytes.len()));
     }
+    match bytes.len() - length(bytes, MAX_DEPTH)? {
+        0 => Ok(()),
+        rest => Err(WireError::Trailing(rest)),
+    }
+}
+
+/// Bytes of the value that `bytes` begin with, of at most `levels` (up to [`MAX_DEPTH`]).
+///
+/// # Errors
+/// It is deeper, or goes beyond the input.
+pub(super) fn length(bytes: &[u8], levels: usize) -> Result<usize, WireError> {
     // Values still to come at each open level; one at the top.
     let mut open = [0u64; MAX_DEPTH + 1];
     open[0] = 1;
@@ -16,12 +30,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), WireError> {
     loop {
         while open[depth] == 0 {
             if depth == 0 {
-                let rest = bytes.len() - at;
-                return if rest == 0 {
-                    Ok(())
-                } else {
-                    Err(WireError::Trailing(rest))
-                };
+                return Ok(at);
             }
             depth -= 1;
         }
@@ -37,7 +46,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), WireError> {
                 return Err(WireError::Truncated(at));
             }
             depth += 1;
-            if depth > MAX_DEPTH {
+            if depth > levels.min(MAX_DEPTH) {
                 return Err(WireError::TooDeep);
             }
             open[depth] = children;
@@ -47,7 +56,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), WireError> {
 
 /// The value at `at`: bytes to skip (marker, length and flat data) and the number of
 /// values inside it. None when the input ends in it.
-pub(super) fn marker(bytes: &[u8], at: usize) -> Option<(usize, u64)> {
+fn marker(bytes: &[u8], at: usize) -> Option<(usize, u64)> {
     let big_endian = |width: usize| -> Option<usize> {
         let raw = bytes.get(at + 1..at + 1 + width)?;
         Some(
