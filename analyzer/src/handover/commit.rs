@@ -1,5 +1,7 @@
 //! The commit: everything that judging changed, in one fenced MULTI.
 
+use std::sync::Arc;
+
 use ravn_shared::clock;
 use ravn_shared::keys::Keys;
 use redis::aio::MultiplexedConnection;
@@ -8,7 +10,7 @@ use serde::Serialize;
 
 use super::judging::Judging;
 use super::lease::{Fenced, Lease};
-use super::pending::Tried;
+use super::pending::{MOST_LETTERS, Tried};
 use super::state;
 use crate::verdict::UNKNOWN;
 
@@ -16,8 +18,8 @@ use crate::verdict::UNKNOWN;
 const WORD_S: u64 = 10;
 /// Alerts that the stream keeps, about.
 const MAX_ALERTS: u64 = 10_000;
-/// Dead letters that are kept; each at most 64 KiB.
-const MAX_DEAD: i64 = 255;
+/// The checkpoint's field that tells who committed last, and how often before.
+pub const MARK: &str = "l:at";
 /// Fields in one command; a longer one would hold Redis up.
 const IN_ONE_COMMAND: usize = 500;
 
@@ -66,8 +68,10 @@ pub struct Committer {
     /// This process; with a count it marks each commit in the checkpoint.
     me: String,
     count: u64,
-    /// The last commit's reply came: it was executed.
-    answered: bool,
+    /// Mark of the checkpoint that what is in memory goes on from; None: of none.
+    last: Option<String>,
+    /// Mark of a commit that nobody knows the end of.
+    tried: Option<String>,
     wipe: bool,
 }
 
@@ -79,43 +83,36 @@ impl Committer {
             host,
             me,
             count: 0,
-            answered: false,
+            last: None,
+            tried: None,
             wipe: false,
         }
     }
 
-    /// What a checkpoint's mark (`l:at`) says of what this process holds in memory.
+    /// What is in memory was made of the checkpoint with this mark (`l:at`).
+    pub fn begins_at(&mut self, mark: Option<String>) {
+        self.last = mark;
+        self.tried = None;
+    }
+
+    /// What the checkpoint's mark says of what this process holds in memory. The commit that was
+    /// tried last is settled by it.
     pub fn compare(&mut self, mark: Option<&str>) -> Mark {
-        let found = self.found(mark);
-        if found == Mark::Last {
+        let tried = self.tried.take();
+        if tried.is_some() && tried.as_deref() == mark {
+            self.last = tried;
             self.wipe = false;
+            return Mark::Last;
         }
-        found
-    }
-
-    fn found(&self, mark: Option<&str>) -> Mark {
-        if self.count == 0 {
-            // Nothing of what is in memory was ever committed: it all comes again.
-            return Mark::Foreign;
+        if self.last.as_deref() == mark {
+            return Mark::OneBefore;
         }
-        match mark.map(|mark| mark.split_once(' ')) {
-            None | Some(None) => Mark::Missing,
-            _ if mark == Some(self.last_mark().as_str()) => Mark::Last,
-            Some(Some((me, count))) if me == self.me => {
-                let count: u64 = count.parse().unwrap_or(0);
-                // A commit that was executed and is gone is Redis's loss.
-                if count + 1 == self.count && !self.answered {
-                    Mark::OneBefore
-                } else {
-                    Mark::Missing
-                }
-            }
-            Some(_) => Mark::Foreign,
+        match mark.and_then(|mark| mark.rsplit_once(' ')) {
+            Some((who, _)) if who != self.me => Mark::Foreign,
+            // None, or an older one of our own: a commit that was executed and is gone is
+            // Redis's loss.
+            _ => Mark::Missing,
         }
-    }
-
-    fn last_mark(&self) -> String {
-        format!("{} {}", self.me, self.count)
     }
 
     /// The next commit writes the checkpoint anew: Redis has another one, or none.
@@ -137,15 +134,25 @@ impl Committer {
         judging.gather();
         let covered = judging.covered();
         self.count += 1;
-        self.answered = false;
+        let mark = format!("{} {}", self.me, self.count);
+        self.tried = Some(mark.clone());
         judging.pending.tried = Some(Tried {
             alerts: judging.pending.alerts.len(),
             letters: judging.pending.letters.len(),
             level: judging.judge.level(),
         });
-        let pipe = self.transaction(lease, judging, covered, occasion);
-        let Fenced::Done(replies) = lease.fenced(connection, pipe).await? else {
-            return Ok(false);
+        let pipe = self.transaction(lease, judging, &mark, occasion);
+        let replies = match lease.fenced(connection, pipe).await {
+            Ok(Fenced::Done(replies)) => replies,
+            Ok(Fenced::Lost) => return Ok(false),
+            Err(error) => {
+                // Redis answered: nothing of it was executed, and the mark did not move.
+                if error.code().is_some() {
+                    self.tried = None;
+                    judging.pending.tried = None;
+                }
+                return Err(error);
+            }
         };
         // A command that failed inside (a key of another type) does not undo the others.
         if let Some(Value::ServerError(error)) = replies
@@ -154,10 +161,42 @@ impl Committer {
         {
             tracing::error!("part of a commit: {error:?}; is another program writing RAVN's keys?");
         }
-        self.answered = true;
+        self.last = self.tried.take();
         self.wipe = false;
         judging.pending.fields.clear();
         judging.pending.applied();
+        judging.waiting.let_go(covered);
+        Ok(true)
+    }
+
+    /// Lets go what is covered, without a commit: its effects are in memory alone until the next
+    /// one. Nothing here needs memory of Redis. False, and nothing done, if the lease is another's.
+    ///
+    /// A MULTI is refused at maxmemory, so the list may become another's between the look and the
+    /// cut: what is cut too much then is told as unexplained.
+    ///
+    /// # Errors
+    /// Redis's.
+    pub async fn let_go(
+        &self,
+        connection: &mut MultiplexedConnection,
+        lease: &Lease,
+        judging: &mut Judging,
+    ) -> RedisResult<bool> {
+        if !lease.stands(connection).await? {
+            return Ok(false);
+        }
+        // A cut before may have been executed without a reply.
+        let oldest = lease.oldest(connection, &self.keys).await?;
+        let known = oldest.is_some_and(|oldest| judging.waiting.begins_with(&oldest));
+        let covered = if known { judging.covered() } else { 0 };
+        let mut pipe = redis::pipe();
+        lease.cut(&mut pipe, &self.keys, covered);
+        lease.renew(&mut pipe);
+        pipe.exec_async(connection).await?;
+        let letters = judging.waiting.letters(covered).map(Arc::clone);
+        let letters: Vec<_> = letters.collect();
+        judging.pending.add_letters(letters);
         judging.waiting.let_go(covered);
         Ok(true)
     }
@@ -166,18 +205,15 @@ impl Committer {
         &self,
         lease: &Lease,
         judging: &Judging,
-        covered: usize,
+        mark: &str,
         occasion: Occasion,
     ) -> Pipeline {
+        let covered = judging.covered();
         let mut pipe = redis::pipe();
-        if covered > 0 {
-            let last = -1 - i64::try_from(covered).unwrap_or(i64::MAX - 1);
-            let own = self.keys.inflight(&lease.consumer);
-            pipe.cmd("LTRIM").arg(own).arg(0).arg(last);
-        }
+        lease.cut(&mut pipe, &self.keys, covered);
         self.dead(&mut pipe, judging, covered);
         self.alerts(&mut pipe, judging);
-        self.fields(&mut pipe, judging);
+        self.fields(&mut pipe, judging, mark);
         self.word(&mut pipe, judging, occasion);
         if occasion == Occasion::Farewell {
             lease.give_back(&mut pipe);
@@ -196,7 +232,8 @@ impl Committer {
             .collect();
         if !letters.is_empty() {
             pipe.cmd("LPUSH").arg(self.keys.dead()).arg(letters);
-            pipe.cmd("LTRIM").arg(self.keys.dead()).arg(0).arg(MAX_DEAD);
+            let last = MOST_LETTERS - 1;
+            pipe.cmd("LTRIM").arg(self.keys.dead()).arg(0).arg(last);
         }
     }
 
@@ -262,7 +299,7 @@ impl Committer {
         }
     }
 
-    fn fields(&self, pipe: &mut Pipeline, judging: &Judging) {
+    fn fields(&self, pipe: &mut Pipeline, judging: &Judging, mark: &str) {
         let key = self.keys.checkpoint();
         if self.wipe {
             pipe.cmd("DEL").arg(&key);
@@ -282,7 +319,7 @@ impl Committer {
         for part in gone.chunks(IN_ONE_COMMAND) {
             pipe.cmd("HDEL").arg(&key).arg(part);
         }
-        pipe.cmd("HSET").arg(&key).arg("l:at").arg(self.last_mark());
+        pipe.cmd("HSET").arg(&key).arg(MARK).arg(mark);
     }
 }
 
@@ -290,25 +327,40 @@ impl Committer {
 mod tests {
     use super::{Committer, Keys, Mark};
 
+    fn committer() -> Committer {
+        Committer::new(Keys::new("", None), "h".to_owned(), "me".to_owned())
+    }
+
     #[test]
     fn the_mark_tells_whether_the_last_commit_was_executed() {
-        let mut committer = Committer::new(Keys::new("", None), "h".to_owned(), "me".to_owned());
-        assert_eq!(
-            committer.compare(None),
-            Mark::Foreign,
-            "nothing was committed yet"
-        );
-        committer.count = 7;
-        committer.start_over();
-        assert_eq!(committer.compare(Some("me 6")), Mark::OneBefore);
-        assert!(committer.wipe, "what was not executed is still to do");
-        assert_eq!(committer.compare(Some("me 5")), Mark::Missing);
-        assert_eq!(committer.compare(None), Mark::Missing);
-        assert_eq!(committer.compare(Some("other 7")), Mark::Foreign);
-        assert_eq!(committer.compare(Some("junk")), Mark::Missing);
-        assert_eq!(committer.compare(Some("me 7")), Mark::Last);
+        let mut committer = committer();
+        committer.begins_at(Some("me 6".to_owned()));
+        for _ in 0..2 {
+            committer.tried = Some("me 7".to_owned());
+            committer.start_over();
+            assert_eq!(committer.compare(Some("me 6")), Mark::OneBefore);
+            assert!(committer.wipe, "what was not executed is still to do");
+        }
+        committer.tried = Some("me 8".to_owned());
+        assert_eq!(committer.compare(Some("me 8")), Mark::Last);
         assert!(!committer.wipe);
-        committer.answered = true;
-        assert_eq!(committer.compare(Some("me 6")), Mark::Missing);
+        assert_eq!(committer.compare(Some("me 8")), Mark::OneBefore);
+        for lost in [None, Some("me 7"), Some("junk")] {
+            assert_eq!(committer.compare(lost), Mark::Missing, "{lost:?}");
+        }
+        assert_eq!(committer.compare(Some("other 8")), Mark::Foreign);
+    }
+
+    /// What was judged and let go before the first commit does not come again.
+    #[test]
+    fn before_the_first_commit_memory_goes_on_from_what_it_was_made_of() {
+        let mut committer = committer();
+        assert_eq!(committer.compare(None), Mark::OneBefore, "of nothing");
+        assert_eq!(committer.compare(Some("other 3")), Mark::Foreign);
+        committer.begins_at(Some("other 3".to_owned()));
+        committer.tried = Some("me 1".to_owned());
+        assert_eq!(committer.compare(Some("other 3")), Mark::OneBefore);
+        assert_eq!(committer.compare(Some("other 4")), Mark::Foreign);
+        assert_eq!(committer.compare(None), Mark::Missing);
     }
 }

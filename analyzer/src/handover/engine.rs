@@ -19,6 +19,7 @@ use super::lease::{Attempt, Lease};
 use super::levels::Levels;
 use super::orders::Order;
 use super::outage::Outage;
+use super::room::{Room, is_full};
 use super::{connect, policy, restore};
 use crate::judge::RuleSet;
 
@@ -39,11 +40,12 @@ pub struct Engine {
     pub(super) levels: Levels,
     pub(super) file: AlertsFile,
     pub(super) committer: Committer,
-    judging: Option<Judging>,
-    lease: Option<Lease>,
+    pub(super) judging: Option<Judging>,
+    pub(super) lease: Option<Lease>,
     pub(super) orders: UnboundedReceiver<Order>,
     ready: bool,
     pub(super) policy: Option<String>,
+    pub(super) room: Room,
 }
 
 /// How a time with one set of connections ended.
@@ -80,6 +82,7 @@ impl Engine {
             orders,
             ready: false,
             policy: None,
+            room: Room::default(),
         }
     }
 
@@ -118,28 +121,37 @@ impl Engine {
     /// One set of connections, from opening them to their end.
     async fn session(&mut self) -> Result<End, Broken> {
         let mut connection = connect::open(&self.redis).await?;
-        if !self.fit(&mut connection).await? {
+        let end = self.serve(&mut connection).await;
+        if matches!(&end, Err(Broken::Redis(error)) if is_full(error)) {
+            self.make_room(&mut connection).await?;
+        }
+        end
+    }
+
+    async fn serve(&mut self, connection: &mut MultiplexedConnection) -> Result<End, Broken> {
+        if !self.fit(connection).await? {
             return Ok(End::Stopped);
         }
-        let server = policy::run_id(&mut connection).await?;
+        let server = policy::run_id(connection).await?;
         if let Some(before) = &self.lease {
             // A command of before may have filled a list that was given up meanwhile.
-            self.announce(&mut connection, before).await?;
+            self.announce(connection, before).await?;
         }
-        let Some(lease) = self.stand_by(&mut connection).await? else {
+        let Some(lease) = self.stand_by(connection).await? else {
             return Ok(End::Stopped);
         };
-        // Known before the first batch is moved there, so that no crash can hide it.
-        self.announce(&mut connection, &lease).await?;
+        // Ours from here on, whatever fails: the next attempt must not wait for it to run out.
         self.lease = Some(lease.clone());
-        let Some(mut judging) = self.continued(&mut connection, &lease).await? else {
+        // Known before the first batch is moved there, so that no crash can hide it.
+        self.announce(connection, &lease).await?;
+        let Some(mut judging) = self.continued(connection, &lease).await? else {
             return Ok(End::Deposed);
         };
         judging.served_by(server.as_bytes());
         judging.waiting.relist();
         let mut intake = Intake::start(self.redis.clone(), self.keys.clone(), lease.clone());
         let end = self
-            .judge(&mut connection, &lease, &mut judging, &mut intake)
+            .judge(connection, &lease, &mut judging, &mut intake)
             .await;
         if end.is_err() {
             // Should Redis have lost them, they are nowhere else.
@@ -234,14 +246,17 @@ impl Engine {
         connection: &mut MultiplexedConnection,
         lease: &Lease,
     ) -> Result<Option<Judging>, Broken> {
+        let mark = restore::mark(connection, &self.keys).await?;
         if let Some(mut judging) = self.judging.take() {
-            let mark = restore::mark(connection, &self.keys).await?;
             match self.committer.compare(mark.as_deref()) {
                 Mark::Last => {
                     judging.pending.applied();
                     return Ok(Some(judging));
                 }
-                Mark::OneBefore => return Ok(Some(judging)),
+                Mark::OneBefore => {
+                    judging.pending.tried = None;
+                    return Ok(Some(judging));
+                }
                 Mark::Missing => {
                     tracing::warn!("redis: it lost the checkpoint; judging goes on from memory");
                     self.committer.start_over();
@@ -255,6 +270,7 @@ impl Engine {
         let Some(fields) = restore::read(connection, &self.keys, lease).await? else {
             return Ok(None);
         };
+        self.committer.begins_at(mark);
         if fields.is_empty() {
             tracing::info!(
                 lease = lease.consumer,

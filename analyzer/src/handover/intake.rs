@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 use ravn_shared::config::RedisConfig;
 use ravn_shared::keys::Keys;
 use redis::aio::MultiplexedConnection;
-use redis::{FromRedisValue, RedisError, RedisResult};
+use redis::{FromRedisValue, RedisError, RedisResult, Value};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 use super::connect;
 use super::lease::{Fenced, Lease};
+use super::room::{PAUSE, is_full};
 
 /// Batches that wait for the engine; more stay in Redis.
 const AHEAD: usize = 64;
@@ -35,6 +37,8 @@ pub enum Taken {
     Batch(Vec<u8>),
     /// The queue is empty.
     Empty,
+    /// Redis is at maxmemory and moves nothing now.
+    Full(RedisError),
     /// Redis failed; the intake has ended.
     Failed(RedisError),
     /// The lease is somebody else's; the intake has ended.
@@ -93,63 +97,99 @@ async fn run(
     tell: &mpsc::Sender<Taken>,
 ) -> RedisResult<()> {
     let mut connection = connect::open(config).await?;
-    let (raw, own) = (keys.raw(), keys.inflight(&lease.consumer));
     let mut others = Others::default();
-    let mut adopted: Option<Instant> = None;
     loop {
-        if adopted.is_none_or(|at| at.elapsed() >= ADOPT_EVERY) {
-            if !others.adopt(&mut connection, keys, lease, tell).await? {
-                return Ok(());
+        match turn(&mut connection, (keys, lease), &mut others, tell).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            Err(error) if is_full(&error) => {
+                if tell.send(Taken::Full(error)).await.is_err() {
+                    return Ok(());
+                }
+                sleep(PAUSE).await;
             }
-            adopted = Some(Instant::now());
+            Err(error) => return Err(error),
         }
-        let first: Option<Vec<u8>> = redis::cmd("BLMOVE")
+    }
+}
+
+/// Adopts what is due, waits for a batch, and takes those behind it; false at the end.
+async fn turn(
+    connection: &mut MultiplexedConnection,
+    (keys, lease): (&Keys, &Lease),
+    others: &mut Others,
+    tell: &mpsc::Sender<Taken>,
+) -> RedisResult<bool> {
+    if others.are_due() && !others.adopt(connection, keys, lease, tell).await? {
+        return Ok(false);
+    }
+    let (raw, own) = (keys.raw(), keys.inflight(&lease.consumer));
+    let first: Option<Vec<u8>> = redis::cmd("BLMOVE")
+        .arg(&raw)
+        .arg(&own)
+        .arg("RIGHT")
+        .arg("LEFT")
+        .arg(BLOCK_S)
+        .query_async(connection)
+        .await?;
+    let Some(first) = first else {
+        return Ok(tell.send(Taken::Empty).await.is_ok());
+    };
+    if tell.send(Taken::Batch(first)).await.is_err() {
+        return Ok(false);
+    }
+    let mut more = redis::pipe();
+    for _ in 0..IN_ONE_GO {
+        more.cmd("LMOVE")
             .arg(&raw)
             .arg(&own)
             .arg("RIGHT")
-            .arg("LEFT")
-            .arg(BLOCK_S)
-            .query_async(&mut connection)
-            .await?;
-        let Some(first) = first else {
-            if tell.send(Taken::Empty).await.is_err() {
-                return Ok(());
-            }
-            continue;
-        };
-        if tell.send(Taken::Batch(first)).await.is_err() {
-            return Ok(());
-        }
-        let mut more = redis::pipe();
-        for _ in 0..IN_ONE_GO {
-            more.cmd("LMOVE")
-                .arg(&raw)
-                .arg(&own)
-                .arg("RIGHT")
-                .arg("LEFT");
-        }
-        while adopted.is_some_and(|at| at.elapsed() < ADOPT_EVERY) {
-            let moved: Vec<Option<Vec<u8>>> = more.query_async(&mut connection).await?;
-            let found = moved.iter().flatten().count();
-            for batch in moved.into_iter().flatten() {
-                if tell.send(Taken::Batch(batch)).await.is_err() {
-                    return Ok(());
+            .arg("LEFT");
+    }
+    // What was moved before a refusal is in our list, and must be told.
+    more.ignore_errors();
+    while !others.are_due() {
+        let (mut empty, mut refusal) = (false, None);
+        for value in more.query_async::<Vec<Value>>(connection).await? {
+            let batch = match value.extract_error() {
+                Ok(value) => Option::<Vec<u8>>::from_redis_value(value)?,
+                Err(error) => {
+                    refusal = refusal.or(Some(error));
+                    continue;
+                }
+            };
+            match batch {
+                None => empty = true,
+                Some(batch) => {
+                    if tell.send(Taken::Batch(batch)).await.is_err() {
+                        return Ok(false);
+                    }
                 }
             }
-            if found < IN_ONE_GO {
-                break;
-            }
+        }
+        if let Some(error) = refusal {
+            return Err(error);
+        }
+        if empty {
+            break;
         }
     }
+    Ok(true)
 }
 
 /// The in-flight lists of other tenures, ours of before among them.
 #[derive(Debug, Default)]
 struct Others {
+    looked: Option<Instant>,
     empty_since: HashMap<String, Instant>,
 }
 
 impl Others {
+    /// Whether they were not looked at lately.
+    fn are_due(&self) -> bool {
+        self.looked.is_none_or(|at| at.elapsed() >= ADOPT_EVERY)
+    }
+
     /// Moves what they hold to ours, oldest first; false if the lease is lost.
     async fn adopt(
         &mut self,
@@ -210,6 +250,7 @@ impl Others {
                 }
             }
         }
+        self.looked = Some(Instant::now());
         Ok(true)
     }
 }

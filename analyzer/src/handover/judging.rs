@@ -16,7 +16,7 @@ use super::rates::Rates;
 use super::sequence_word::SequenceWord;
 use super::waiting::Waiting;
 use crate::judge::{Alert, Judge, RuleSet, Setup};
-use crate::sequence::{self, Options, Report, SequenceHandle};
+use crate::sequence::{self, ModelSource, Options, Report, SequenceHandle};
 use crate::verdict::Mode;
 
 /// How a judge and a sequence thread are made.
@@ -45,6 +45,8 @@ pub struct Judging {
     /// What the next commit has to say.
     pub pending: Pending,
     sequence: SequenceHandle,
+    /// A model is configured: the sequence thread has something to do.
+    scores: bool,
     /// What the sequence thread said last.
     pub said: SequenceWord,
     boots: Boots,
@@ -73,6 +75,7 @@ impl Judging {
             waiting: Waiting::default(),
             rates: Rates::default(),
             pending: Pending::default(),
+            scores: !matches!(recipe.model, ModelSource::None),
             sequence: sequence::spawn(Options {
                 model: recipe.model.clone(),
                 ..Options::default()
@@ -110,8 +113,7 @@ impl Judging {
             self.judge.surprise(surprise, now_ns);
         }
         for (load, cpu, first, count) in report.judged {
-            self.rates.syscalls += u64::from(count);
-            self.ledger.judged(load, cpu, first, count);
+            self.rates.syscalls += self.ledger.judged(load, cpu, first, count);
         }
         self.done_upto = self.done_upto.max(report.done_upto);
         self.pending.fields.extend(report.fields);

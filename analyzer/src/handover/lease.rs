@@ -95,9 +95,44 @@ impl Lease {
         })
     }
 
+    /// Whether the lease is ours, or has run out and is nobody's.
+    ///
+    /// # Errors
+    /// Redis's.
+    pub async fn stands(&self, connection: &mut MultiplexedConnection) -> RedisResult<bool> {
+        let mut get = redis::cmd("GET");
+        let holder: Option<String> = get.arg(&self.key).query_async(connection).await?;
+        Ok(holder.is_none_or(|holder| holder == self.value))
+    }
+
     /// Adds to a transaction that the lease stands for another 3 s.
     pub fn renew(&self, pipe: &mut Pipeline) {
         pipe.cmd("PEXPIRE").arg(&self.key).arg(LEASE_MS);
+    }
+
+    /// The oldest batch of our in-flight list.
+    ///
+    /// # Errors
+    /// Redis's.
+    pub async fn oldest(
+        &self,
+        connection: &mut MultiplexedConnection,
+        keys: &Keys,
+    ) -> RedisResult<Option<Vec<u8>>> {
+        redis::cmd("LINDEX")
+            .arg(keys.inflight(&self.consumer))
+            .arg(-1)
+            .query_async(connection)
+            .await
+    }
+
+    /// Adds to a transaction that the oldest `covered` batches of our in-flight list go.
+    pub fn cut(&self, pipe: &mut Pipeline, keys: &Keys, covered: usize) {
+        if covered > 0 {
+            let last = -1 - i64::try_from(covered).unwrap_or(i64::MAX - 1);
+            let own = keys.inflight(&self.consumer);
+            pipe.cmd("LTRIM").arg(own).arg(0).arg(last);
+        }
     }
 
     /// Adds to a transaction that the lease is given back.

@@ -3,7 +3,7 @@
 //! [`intake`] moves batches to an in-flight list, [`judging`] owns the judge, the
 //! [`ledger`] and the batches that are [`waiting`], and [`commit`] writes everything that
 //! changed in one transaction, fenced by the [`lease`]. [`turn`] is the loop around them, [`engine`]
-//! what surrounds that: connections, take-overs, outages.
+//! what surrounds that: connections, take-overs, outages, and [`room`] a Redis that is full.
 //! Only this folder knows Redis and tokio; `ledger`, `waiting` and `judging` are pure.
 
 mod alerts;
@@ -23,6 +23,7 @@ mod pending;
 mod policy;
 mod rates;
 mod restore;
+mod room;
 mod sequence_word;
 mod state;
 mod tap;

@@ -9,6 +9,8 @@ use crate::verdict::Level;
 
 /// Most alerts that wait for Redis; they are in the file and the log already.
 const MAX_ALERTS: usize = 1000;
+/// Dead letters that wait, and that Redis keeps; each at most 64 KiB.
+pub const MOST_LETTERS: usize = 256;
 
 /// Effects that wait for a commit.
 #[derive(Debug, Default)]
@@ -69,6 +71,16 @@ impl Pending {
                 tried.alerts = tried.alerts.saturating_sub(over);
             }
             tracing::error!("{over} alerts will not be in Redis; the log and the file have them");
+        }
+    }
+
+    /// Letters of batches that were let go before a commit. Only the last of them are kept.
+    pub fn add_letters(&mut self, letters: Vec<Arc<[u8]>>) {
+        self.letters.extend(letters);
+        let over = self.letters.len().saturating_sub(MOST_LETTERS);
+        self.letters.drain(..over);
+        if let Some(tried) = &mut self.tried {
+            tried.letters = tried.letters.saturating_sub(over);
         }
     }
 

@@ -28,6 +28,11 @@ impl Rates {
         self.tokens = (seen, scored);
     }
 
+    /// So many more were seen that nobody scores.
+    pub fn unscored(&mut self, count: u64) {
+        self.tokens.0 += count;
+    }
+
     /// A second has passed.
     pub fn tick(&mut self) {
         self.past

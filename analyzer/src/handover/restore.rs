@@ -6,6 +6,7 @@ use ravn_shared::keys::Keys;
 use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 
+use super::commit::MARK;
 use super::lease::{Fenced, Lease};
 
 /// Fields that are read in one go.
@@ -65,7 +66,7 @@ pub async fn mark(
 ) -> RedisResult<Option<String>> {
     redis::cmd("HGET")
         .arg(keys.checkpoint())
-        .arg("l:at")
+        .arg(MARK)
         .query_async(connection)
         .await
 }

@@ -63,6 +63,7 @@ impl Engine {
                         judging.rates.idle = true;
                         self.service.beat();
                     }
+                    Taken::Full(error) => self.full(judging, &error),
                     Taken::Failed(error) => return Err(error.into()),
                     Taken::Lost => return Ok(End::Deposed),
                 },
@@ -79,19 +80,14 @@ impl Engine {
                 self.levels.sweep(connection).await?;
             }
             self.file.tell(&judging.new_alerts());
-            if second || judging.is_urgent() || judging.covered() > MANY {
-                let occasion = if second {
-                    Occasion::Second
-                } else {
-                    Occasion::Change
-                };
-                let ours = self
-                    .committer
-                    .commit(connection, lease, judging, occasion)
-                    .await?;
-                if !ours {
-                    return Ok(End::Deposed);
-                }
+            let occasion = if second {
+                Occasion::Second
+            } else {
+                Occasion::Change
+            };
+            let due = second || judging.is_urgent() || judging.covered() > MANY;
+            if due && !self.commit(connection, lease, judging, occasion).await? {
+                return Ok(End::Deposed);
             }
             if Instant::now() >= policy_at {
                 self.fit(connection).await?;
@@ -103,6 +99,8 @@ impl Engine {
     fn status(&mut self, judging: &Judging) {
         let line = match &self.policy {
             Some(complaint) => complaint.clone(),
+            // What was said of it stands.
+            None if self.room.is_wanting() => return,
             None => state::line(judging),
         };
         self.service.status(&line);
@@ -132,16 +130,14 @@ impl Engine {
         }
         judging.tick();
         self.file.tell(&judging.new_alerts());
-        let commit = self
-            .committer
-            .commit(connection, lease, judging, Occasion::Farewell);
+        let commit = self.last_commit(connection, lease, judging);
         match tokio::time::timeout_at(deadline.into(), commit).await {
             Ok(Ok(true)) => tracing::info!("stopped; the lease is given back"),
             Ok(Ok(false)) => tracing::warn!("stopped; the lease was lost before"),
             Ok(Err(error)) => {
                 self.outage.failed(&error, &self.redis, &mut self.service);
             }
-            Err(_) => tracing::warn!("stopped without a last commit: redis did not answer"),
+            Err(_) => tracing::warn!("stopped without a last commit: redis did not take it"),
         }
         Ok(())
     }

@@ -1,9 +1,11 @@
 //! Batches that were taken from Redis and are not covered by a checkpoint yet.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use foldhash::HashMap;
 
 /// How long the sequence thread may sit on a batch before the batch is let go without it: a
 /// stuck model must not fill Redis. Far above the 1.5 s that sequences wait by design.
@@ -15,7 +17,7 @@ pub struct Waiting {
     queue: VecDeque<Taken>,
     /// Those of before a reconnection, by a hash of their bytes: they come again.
     earlier: HashMap<u64, Taken>,
-    hasher: RandomState,
+    hasher: foldhash::quality::RandomState,
     last_id: u64,
 }
 
@@ -23,7 +25,7 @@ pub struct Waiting {
 #[derive(Debug)]
 struct Taken {
     hash: u64,
-    /// Number it was fed to the sequence thread under; None if it was not fed.
+    /// Number it was fed to the sequence thread under; None if it was not fed, and may go.
     fed: Option<u64>,
     /// What goes to `events:dead` when it is let go.
     dead: Option<Arc<[u8]>>,
@@ -48,6 +50,11 @@ impl Waiting {
         self.last_id += 1;
         self.push(bytes, Some(self.last_id), None);
         self.last_id
+    }
+
+    /// Takes up a batch that nobody else has to look at.
+    pub fn push_judged(&mut self, bytes: &[u8]) {
+        self.push(bytes, None, None);
     }
 
     /// Takes up a batch that cannot be used.
@@ -83,6 +90,17 @@ impl Waiting {
             .iter()
             .take(count)
             .filter_map(|taken| taken.dead.as_ref())
+    }
+
+    /// The oldest batch in Redis is this one: what is older here is gone from there. False, and
+    /// nothing changed, if it is none of these.
+    pub fn begins_with(&mut self, bytes: &[u8]) -> bool {
+        let hash = self.hasher.hash_one(bytes);
+        let found = self.queue.iter().position(|taken| taken.hash == hash);
+        if let Some(at) = found {
+            self.let_go(at);
+        }
+        found.is_some()
     }
 
     /// The oldest `count` are covered.
@@ -133,6 +151,19 @@ mod tests {
         assert_eq!(waiting.covered(2), 3);
         waiting.let_go(2);
         assert_eq!(waiting.covered(2), 1);
+        assert_eq!(waiting.covered(u64::MAX), 2);
+    }
+
+    #[test]
+    fn what_redis_has_no_more_is_not_let_go_twice() {
+        let mut waiting = Waiting::default();
+        for bytes in [b"a", b"b", b"c"] {
+            waiting.push_fed(bytes);
+        }
+        assert!(waiting.begins_with(b"b"), "the cut of a was executed");
+        assert_eq!(waiting.covered(2), 1, "b alone");
+        assert!(!waiting.begins_with(b"x"));
+        assert!(!waiting.begins_with(b"a"));
         assert_eq!(waiting.covered(u64::MAX), 2);
     }
 

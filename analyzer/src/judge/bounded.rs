@@ -1,7 +1,9 @@
 //! A map that forgets its oldest entry when it is full, and says what changed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::hash::Hash;
+
+use foldhash::{HashMap, HashMapExt};
 
 /// Entries in order of arrival, at most `most` of them.
 #[derive(Debug)]

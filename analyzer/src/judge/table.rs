@@ -3,8 +3,9 @@
 mod room;
 mod saved;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
+use foldhash::{HashMap, HashMapExt};
 use ravn_shared::event::{Event, Exec, Fork, Record, exec_flags};
 
 use super::cgroups::Cgroups;

@@ -261,7 +261,8 @@ pub fn measure(
     let mut measured = Vec::new();
     for (recording, path) in recordings.iter().enumerate() {
         let mut table = Table::default();
-        let mut processes: HashMap<ProcessId, ProcessScore> = HashMap::new();
+        let mut processes: foldhash::HashMap<ProcessId, ProcessScore> =
+            foldhash::HashMap::default();
         replay(path, |items| {
             let applied = apply(&mut table, items, engine.start());
             for id in &applied.touched {

@@ -1,7 +1,8 @@
 //! What handed-on items mean for the table: tokens to score, threads that begin and end.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 
+use foldhash::{HashMap, HashMapExt, HashSet};
 use ravn_shared::tokens::{self, Token};
 use ravn_shared::words::{Abi, Syscall};
 

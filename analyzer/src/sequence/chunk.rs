@@ -1,7 +1,6 @@
 //! A chunk taken apart into the runs of its threads.
 
-use std::collections::HashMap;
-
+use foldhash::{HashMap, HashMapExt};
 use ravn_shared::words::{Syscall, Word, Words};
 
 use crate::verdict::ProcessId;

@@ -1,7 +1,6 @@
 //! What is known of one CPU: what of it has arrived, and up to when it is complete.
 
-use std::collections::HashMap;
-
+use foldhash::HashMap;
 use ravn_shared::kind::Stream;
 
 use super::ranges::Ranges;

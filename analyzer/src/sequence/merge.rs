@@ -6,8 +6,9 @@
 //! exactly there. A thread goes on from where its parent forked it: the fork's place in the
 //! parent is always handed on before the child's first syscall.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
+use foldhash::{HashMap, HashSet};
 use ravn_shared::kind::Stream;
 use ravn_shared::tokens::{Program, Token};
 use ravn_shared::words::Syscall;

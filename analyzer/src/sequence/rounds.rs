@@ -1,8 +1,9 @@
 //! Scoring: many threads a token ahead at once, a child never before its parent's fork.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use foldhash::{HashMap, HashMapExt};
 use ravn_shared::tokens::Token;
 
 use super::chunk::ThreadId;

@@ -1,7 +1,6 @@
 //! What is known of every thread and process, and its form in a checkpoint.
 
-use std::collections::{HashMap, HashSet};
-
+use foldhash::{HashMap, HashSet};
 use ravn_shared::tokens::{Program, Token};
 use serde::{Deserialize, Serialize};
 

@@ -1,9 +1,9 @@
 //! The sequence thread's work, without the thread: batches in, reports out.
 
-use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+use foldhash::HashMap;
 use ravn_shared::kind::Stream as RecordStream;
 
 use super::apply::{Applied, apply};
@@ -255,7 +255,7 @@ impl Worker {
         rounds::thin(&mut works, budget, |work| {
             fresh.get(&work.process).copied().unwrap_or(false)
         });
-        let mut processes: HashMap<ProcessId, ProcessScore> = HashMap::new();
+        let mut processes: HashMap<ProcessId, ProcessScore> = HashMap::default();
         for process in fresh.keys() {
             processes.insert(*process, table.process(*process).score.clone());
         }

@@ -25,8 +25,12 @@ impl Judging {
         match self.read(bytes) {
             Ok(batch) => {
                 self.observe(&batch);
-                let id = self.waiting.push_fed(bytes);
-                self.sequence.feed(id, Arc::clone(bytes));
+                if self.scores {
+                    let id = self.waiting.push_fed(bytes);
+                    self.sequence.feed(id, Arc::clone(bytes));
+                } else {
+                    self.waiting.push_judged(bytes);
+                }
             }
             Err(refusal) => {
                 let size = bytes.len();
@@ -85,7 +89,7 @@ impl Judging {
         self.ledger.header(header);
         for record in &batch.records {
             if let Event::Chunk(chunk) = &record.event {
-                self.ledger.chunk(header, record.cpu, record.n, chunk.count);
+                self.chunk(header, record.cpu, record.n, chunk.count);
                 continue;
             }
             let stream = record.event.stream();
@@ -98,6 +102,17 @@ impl Judging {
                 }
                 self.judge_record(header, record);
             }
+        }
+    }
+
+    /// Syscalls: without a model nobody scores them, and to count them is to judge them.
+    fn chunk(&mut self, header: &Header<'_>, cpu: u16, first_n: u64, count: u32) {
+        self.ledger.chunk(header, cpu, first_n, count);
+        if !self.scores {
+            let load_id = header.lost.load_id;
+            let judged = self.ledger.judged(load_id, cpu, first_n, count);
+            self.rates.syscalls += judged;
+            self.rates.unscored(judged);
         }
     }
 

@@ -11,6 +11,7 @@ use ravn_shared::wire::{self, Header, Lost, SCHEMA};
 
 use super::*;
 use crate::sequence::ModelSource;
+use crate::sequence::merge::simulate::Machine;
 
 fn recipe() -> Recipe {
     Recipe {
@@ -130,8 +131,40 @@ fn report(judging: &mut Judging) {
 }
 
 #[test]
+fn without_a_model_syscalls_are_judged_as_they_come() {
+    let mut machine = Machine::new(3, 2, 4);
+    machine.run(200);
+    let recipe = Recipe {
+        host: "test".to_owned(),
+        ..recipe()
+    };
+    let mut judging = Judging::new(recipe).unwrap();
+    let batches = machine.arrivals();
+    for batch in &batches {
+        judging.take(&batch.as_slice().into());
+    }
+    assert_eq!(
+        judging.covered(),
+        batches.len(),
+        "nobody else is waited for"
+    );
+    let syscalls = judging.ledger.account(judging.now_ns()).syscalls;
+    assert!(machine.calls > 0);
+    assert_eq!(syscalls.judged, machine.calls);
+    assert_eq!(judging.rates.syscalls, machine.calls);
+    assert!(judging.rates.scored_share() < 1e-9);
+    judging.take(&batches[1].as_slice().into());
+    assert_eq!(judging.rates.syscalls, machine.calls, "a copy");
+}
+
+#[test]
 fn what_redis_lost_is_told_whole() {
-    let mut judging = Judging::new(recipe()).unwrap();
+    // Without a model configured nothing is fed to the sequence thread; without its file all is.
+    let mut judging = Judging::new(Recipe {
+        model: ModelSource::File("/nonexistent".into()),
+        ..recipe()
+    })
+    .unwrap();
     let boot = clock::boot_id().unwrap();
     judging.take(&exits(boot, 0..10));
     judging.tick();

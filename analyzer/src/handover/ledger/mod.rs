@@ -167,13 +167,15 @@ impl Ledger {
         }
     }
 
-    /// The sequence thread is done with these syscalls.
-    pub fn judged(&mut self, id: u64, cpu: u16, first: u64, count: u32) {
-        if let Some(numbers) = self.numbers(id, Stream::Sequence, cpu, first) {
-            numbers.judged(first, u64::from(count));
-            self.changed
-                .insert(Part::Numbers(id, Stream::Sequence, cpu));
-        }
+    /// Nobody has to look at these syscalls any more; how many of them are newly judged.
+    pub fn judged(&mut self, id: u64, cpu: u16, first: u64, count: u32) -> u64 {
+        let Some(numbers) = self.numbers(id, Stream::Sequence, cpu, first) else {
+            return 0;
+        };
+        let judged = numbers.judged(first, u64::from(count));
+        self.changed
+            .insert(Part::Numbers(id, Stream::Sequence, cpu));
+        judged
     }
 
     /// A batch went to `events:dead` whole: nobody could read it. What it held is a gap.

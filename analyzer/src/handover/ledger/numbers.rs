@@ -99,11 +99,11 @@ impl Numbers {
         self.arrived.insert(first, count);
     }
 
-    /// Syscalls were judged.
-    pub fn judged(&mut self, first: u64, count: u64) {
+    /// Syscalls were judged; how many of them had not been.
+    pub fn judged(&mut self, first: u64, count: u64) -> u64 {
         self.saw(first, count);
         self.arrived.insert(first, count);
-        self.judged.insert(first, count);
+        self.judged.insert(first, count)
     }
 
     fn saw(&mut self, first: u64, count: u64) {

@@ -1,9 +1,8 @@
 //! Who is forgotten: what ended, what never spoke, and the largest crowd where there is no room.
 
-use std::collections::HashMap;
-
 use super::Table;
 use crate::verdict::ProcessId;
+use foldhash::{HashMap, HashMapExt};
 
 /// An ended process without children or suspicion is kept this long, for records that come late.
 const LINGER_NS: u64 = 10_000_000_000;

@@ -7,7 +7,7 @@ use ravn_shared::event::{Chunk as Words, Event as Payload, Place, Record, Task};
 use ravn_shared::kind::Class;
 
 fn deeds(items: &[Item]) -> HashMap<ThreadId, Vec<Deed>> {
-    let mut deeds: HashMap<ThreadId, Vec<Deed>> = HashMap::new();
+    let mut deeds: HashMap<ThreadId, Vec<Deed>> = HashMap::default();
     for item in items {
         deeds.entry(item.thread).or_default().push(match item.act {
             Act::Call(call) => Deed::Call(call.nr),
@@ -88,7 +88,7 @@ fn check(seed: u64, cpus: usize, slots: usize, steps: usize) {
     assert_eq!(found.len(), machine.truth.len());
     assert_eq!(run.judged, machine.calls);
     assert_eq!(run.intake.late, 0);
-    let mut begun = HashSet::new();
+    let mut begun = HashSet::default();
     for item in &run.items {
         begun.insert(item.thread);
         if let Act::Fork(_, child, _) = item.act {
@@ -158,7 +158,7 @@ fn a_replay_repeats_nothing_and_loses_nothing() {
         let cut = batches.len() * 2 / 3;
         let mut first = Intake::default();
         let mut items = Vec::new();
-        let mut cursors = HashMap::new();
+        let mut cursors = HashMap::default();
         for (id, batch) in (1..).zip(&batches[..cut]) {
             first.batch(id, batch).unwrap();
             let released = first.release(false);

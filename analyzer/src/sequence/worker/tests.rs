@@ -260,7 +260,7 @@ fn a_restart_from_the_checkpoint_ends_where_an_undisturbed_run_does() {
 }
 
 fn fields(reports: &[Report]) -> HashMap<String, Vec<u8>> {
-    let mut fields = HashMap::new();
+    let mut fields = HashMap::default();
     for (name, value) in reports.iter().flat_map(|report| report.fields.clone()) {
         match value {
             Some(value) => fields.insert(name, value),
