@@ -6,6 +6,8 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::Result;
+use ravn_tests::harness::sandbox::PATIENCE;
 use ravn_tests::harness::{Line, Sandbox, wait_until};
 
 #[test]
@@ -77,6 +79,7 @@ fn stopped_for_twenty_seconds() {
     line.check_whole(&ledger).unwrap();
 }
 
+/// For longer than a watchdog waits, and with new connections in that time.
 #[test]
 fn full() {
     let Some(mut line) = Line::start("faults_redis::full").unwrap() else {
@@ -85,6 +88,11 @@ fn full() {
     line.order(&["CONFIG", "SET", "maxmemory", "1mb"]).unwrap();
     line.storm(10_000, 5000).unwrap();
     line.both_say("OOM").unwrap();
+    std::thread::sleep(Duration::from_secs(8));
+    for user in ["ravn-collector", "ravn-analyzer"] {
+        line.order(&["CLIENT", "KILL", "USER", user]).unwrap();
+    }
+    std::thread::sleep(Duration::from_secs(4));
     line.order(&["CONFIG", "SET", "maxmemory", "512mb"])
         .unwrap();
     line.after_fault(Instant::now()).unwrap();
@@ -125,6 +133,61 @@ fn filled_by_another() {
     .unwrap();
     drop(admin);
     line.after_fault(Instant::now()).unwrap();
+}
+
+/// What fills Redis lies in the analyzer's own list: nobody but the analyzer can free any.
+#[test]
+fn filled_by_what_is_taken() {
+    let Some(mut line) = Line::start("faults_redis::filled_by_what_is_taken").unwrap() else {
+        return;
+    };
+    let mut admin = line.sandbox.redis.admin().unwrap();
+    let taken = wait_until(PATIENCE, "batches that are taken and not covered", || {
+        line.analyzer()?.signal(libc::SIGSTOP)?;
+        line.storm(4000, 8000)?;
+        std::thread::sleep(Duration::from_secs(2));
+        line.analyzer()?.signal(libc::SIGCONT)?;
+        taken_whole(&mut line, &mut admin)
+    })
+    .unwrap();
+    let most = used(&mut admin) - taken / 2;
+    redis::cmd("CONFIG")
+        .arg(&["SET", "maxmemory", &most.to_string()])
+        .exec(&mut admin)
+        .unwrap();
+    line.analyzer().unwrap().signal(libc::SIGCONT).unwrap();
+    wait_until(PATIENCE, "a word of the analyzer", || {
+        Ok((line.analyzer()?.says("OOM") > 0).then_some(()))
+    })
+    .unwrap();
+    wait_until(Duration::from_secs(5), "room in Redis", || {
+        Ok((used(&mut admin) < most).then_some(()))
+    })
+    .unwrap();
+    drop(admin);
+    line.after_fault(Instant::now()).unwrap();
+}
+
+/// Stops the analyzer when it has taken all that waits; bytes of what it has not covered then,
+/// None if it was too quick.
+fn taken_whole(line: &mut Line, admin: &mut redis::Connection) -> Result<Option<usize>> {
+    let keys = line.sandbox.keys();
+    wait_until(PATIENCE, "an empty queue", || {
+        let waiting: u64 = redis::cmd("LLEN").arg(keys.raw()).query(admin)?;
+        Ok((waiting == 0).then_some(()))
+    })?;
+    line.analyzer()?.signal(libc::SIGSTOP)?;
+    let consumers: Vec<String> = redis::cmd("SMEMBERS").arg(keys.consumers()).query(admin)?;
+    let mut bytes = 0;
+    for consumer in consumers {
+        let usage: Option<usize> = redis::cmd("MEMORY")
+            .arg("USAGE")
+            .arg(keys.inflight(&consumer))
+            .arg(&["SAMPLES", "0"])
+            .query(admin)?;
+        bytes += usage.unwrap_or(0);
+    }
+    Ok((bytes > 256 << 10).then_some(bytes))
 }
 
 /// Bytes that Redis uses.
