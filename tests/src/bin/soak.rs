@@ -11,7 +11,7 @@ use ravn_tests::soak::{Settings, run};
 
 /// Runs both daemons for hours under a mixed load, with faults at random times. Needs root.
 #[derive(Debug, Parser)]
-#[command(name = "soak", after_help = "Example: scripts/soak hours 0.2 --seed 7")]
+#[command(name = "soak", after_help = "Example: scripts/soak hours 0.4 --seed 7")]
 struct Arguments {
     /// How long; fractions are fine.
     #[arg(value_name = "H")]
@@ -31,7 +31,7 @@ fn work(arguments: &Arguments) -> Result<bool> {
     let positive = |number: f64| number > 0.0 && number < 100_000.0;
     ensure!(
         positive(arguments.hours) && positive(arguments.every) && positive(arguments.events),
-        "H, --every and --events are numbers above 0; for example: scripts/soak hours 0.2"
+        "H, --every and --events are numbers above 0; for example: scripts/soak hours 0.4"
     );
     stop_at_signals()?;
     run(Settings {

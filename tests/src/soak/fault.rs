@@ -64,10 +64,33 @@ impl Fault {
         }
     }
 
+    /// Whose process ends or stands still: it cannot feed its watchdog.
+    pub const fn stops(self) -> Option<Who> {
+        match self {
+            Self::CollectorKilled | Self::CollectorStopped => Some(Who::Collector),
+            Self::AnalyzerKilled | Self::AnalyzerStopped => Some(Who::Analyzer),
+            _ => None,
+        }
+    }
+
+    /// Whether a daemon begins anew: what it holds is no longer what it grew to.
+    pub const fn renews(self) -> bool {
+        matches!(self, Self::CollectorKilled | Self::AnalyzerKilled)
+    }
+
     /// Whether a gap in the numbers may have no other reason than it.
     pub const fn excuses_gaps(self) -> bool {
         matches!(self, Self::CollectorKilled)
     }
+}
+
+/// A daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// The collector.
+    Collector,
+    /// The analyzer.
+    Analyzer,
 }
 
 /// Every fault once in an order of chance, then anew: a short run has seen many kinds too.
@@ -75,10 +98,15 @@ impl Fault {
 pub struct Deck(Vec<Fault>);
 
 impl Deck {
-    /// The next one.
-    pub fn draw(&mut self, chance: &mut Chance) -> Fault {
+    /// The next one; without `renewing`, of those that leave both daemons running.
+    pub fn draw(&mut self, chance: &mut Chance, renewing: bool) -> Fault {
+        if !renewing {
+            self.0.retain(|fault| !fault.renews());
+        }
         if self.0.is_empty() {
-            self.0.extend(Fault::ALL);
+            let all = Fault::ALL.into_iter();
+            self.0
+                .extend(all.filter(|fault| renewing || !fault.renews()));
         }
         self.0.swap_remove(chance.below(self.0.len()))
     }
@@ -90,6 +118,13 @@ impl Soak {
     /// # Errors
     /// When what was killed does not start again.
     pub(super) fn inject(&mut self, fault: Fault) -> Result<String> {
+        self.world.still = fault.stops();
+        let injected = self.injected(fault);
+        self.world.still = None;
+        injected
+    }
+
+    fn injected(&mut self, fault: Fault) -> Result<String> {
         match fault {
             Fault::None => Ok(String::new()),
             Fault::RedisKilled => {
@@ -188,10 +223,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn at_the_end_no_daemon_begins_anew() {
+        let (mut deck, mut chance) = (Deck::default(), Chance::new(4));
+        deck.draw(&mut chance, true);
+        let drawn: Vec<Fault> = (0..40).map(|_| deck.draw(&mut chance, false)).collect();
+        assert!(!drawn.iter().any(|fault| fault.renews()), "{drawn:?}");
+        assert!(drawn.contains(&Fault::RedisKilled), "{drawn:?}");
+    }
+
+    #[test]
     fn a_deck_has_every_fault_once_before_any_comes_again() {
         let (mut deck, mut chance) = (Deck::default(), Chance::new(3));
         let rounds: Vec<Vec<Fault>> = (0..2)
-            .map(|_| Fault::ALL.map(|_| deck.draw(&mut chance)).to_vec())
+            .map(|_| Fault::ALL.map(|_| deck.draw(&mut chance, true)).to_vec())
             .collect();
         for round in &rounds {
             for fault in Fault::ALL {

@@ -59,6 +59,8 @@ struct Soak {
     out: File,
     faults: u64,
     told: Told,
+    /// Rows of before a daemon last began anew.
+    renewed: usize,
     doing: String,
 }
 
@@ -81,6 +83,7 @@ pub fn run(settings: Settings) -> Result<bool> {
         out: File::create(&path).with_context(|| format!("make {}", path.display()))?,
         faults: 0,
         told: Told::default(),
+        renewed: 0,
         doing: String::new(),
     };
     soak.write(
@@ -122,7 +125,8 @@ impl Soak {
         self.settings.length.saturating_sub(self.began.elapsed())
     }
 
-    /// Faults until time is up.
+    /// Faults until time is up. In the second half nobody is killed but Redis: only what runs for
+    /// long shows what it keeps.
     fn faults(&mut self) -> Result<()> {
         let mut deck = Deck::default();
         loop {
@@ -135,7 +139,8 @@ impl Soak {
                 self.pause(self.left())?;
                 return Ok(());
             }
-            let fault = deck.draw(&mut self.chance);
+            let renewing = self.left() > self.settings.length / 2;
+            let fault = deck.draw(&mut self.chance, renewing);
             self.fault(fault)?;
         }
     }
@@ -145,6 +150,9 @@ impl Soak {
         let at = self.began.elapsed().as_secs_f64();
         let how = self.inject(fault)?;
         self.faults += 1;
+        if fault.renews() {
+            self.renewed = self.rows.len();
+        }
         let ended = Instant::now();
         self.back(ended)
             .with_context(|| format!("after {} ({how}) at {at:.0} s", fault.name()))?;
@@ -229,6 +237,7 @@ impl Soak {
         let mut told = std::mem::take(&mut self.told);
         // The last fault was long ago.
         told.after(Fault::None, "", self.world.unexplained()?);
+        told.broken_if(told.check_memory(&ledger, self.began.elapsed()));
         told.broken_if(check_balance_but_gaps(&ledger));
         told.broken_if(check_once(&alerts(&self.world.sandbox)?));
         told.broken_if(verdict::check_sums(&ledger, made));
@@ -238,7 +247,7 @@ impl Soak {
             self.world.level()?.is_some(),
             "no threat_level at the end: {ledger}"
         );
-        Ok(Verdict::new(&self.rows, told, ledger))
+        Ok(Verdict::new(&self.rows, self.renewed, told, ledger))
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
+use super::fault::Who;
 use super::row::{Row, bpf_mib, of_process, slab_mib};
 use super::silence::Silences;
 use crate::bench::live::{enliven, sum, under_way};
@@ -27,8 +28,10 @@ pub struct World {
     pub silence: Silences,
     /// False while Redis is killed or stopped.
     pub redis_answers: bool,
-    /// A fault lasts: who does not work or beat may be stopped.
+    /// A fault lasts: who does not work may be stopped.
     pub faulty: bool,
+    /// Who is killed or stopped by it, and cannot beat.
+    pub still: Option<Who>,
 }
 
 impl World {
@@ -50,6 +53,7 @@ impl World {
             silence: Silences::default(),
             redis_answers: true,
             faulty: false,
+            still: None,
         })
     }
 
@@ -84,10 +88,11 @@ impl World {
             }
             *beat = daemon.said().last_beat;
         }
-        // While Redis is away both must beat; while a process stands still it cannot.
-        let excused = faulty && self.redis_answers;
-        self.silence.collector.look(beats[0], excused);
-        self.silence.analyzer.look(beats[1], excused);
+        let excused = |who| self.still == Some(who);
+        self.silence
+            .collector
+            .look(beats[0], excused(Who::Collector));
+        self.silence.analyzer.look(beats[1], excused(Who::Analyzer));
         Ok(())
     }
 
