@@ -12,6 +12,9 @@ use super::access::{Access, said};
 use super::paint::{self, Paint, cut};
 use super::state::State;
 
+/// Hosts that are shown, the worst: whoever may write the set may name any number.
+const MOST: usize = 1000;
+
 /// What `ravn hosts` takes.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -54,13 +57,20 @@ pub fn run(access: &Access, args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// All that `ravn:levels` names, with their states.
+/// The worst [`MOST`] that `ravn:levels` names, with their states; that there are more is said
+/// beside.
 fn read(connection: &mut Connection, access: &Access) -> Result<Vec<Host>> {
-    let scores: Vec<(Vec<u8>, f64)> = redis::cmd("ZRANGE")
+    let mut scores: Vec<(Vec<u8>, f64)> = redis::cmd("ZRANGE")
         .arg(access.keys().levels())
-        .arg(&["0", "-1", "REV", "WITHSCORES"])
+        .arg(0)
+        .arg(MOST)
+        .arg(&["REV", "WITHSCORES"])
         .query(connection)
         .map_err(|error| said(&error))?;
+    if scores.len() > MOST {
+        scores.truncate(MOST);
+        eprintln!("ravn: ravn:levels names more than {MOST} hosts; these are the worst");
+    }
     Ok(scores
         .into_iter()
         .map(|(name, score)| {

@@ -6,7 +6,7 @@ mod take;
 #[cfg(test)]
 mod tests;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::boots::Boots;
 use super::facing;
@@ -18,6 +18,9 @@ use super::waiting::Waiting;
 use crate::judge::{Alert, Judge, RuleSet, Setup};
 use crate::sequence::{self, ModelSource, Options, Report, SequenceHandle};
 use crate::verdict::Mode;
+
+/// A sequence thread that works reports each turn, many a second.
+const STUCK_AFTER: Duration = Duration::from_secs(2);
 
 /// How a judge and a sequence thread are made.
 #[derive(Clone, Debug)]
@@ -53,6 +56,8 @@ pub struct Judging {
     /// Run id of the Redis that holds the queue.
     server: Option<Vec<u8>>,
     done_upto: u64,
+    /// When the sequence thread last said something.
+    heard: Instant,
     /// Version of the rules in force.
     pub rules: String,
     /// Number of a record that breaks the judge.
@@ -84,6 +89,7 @@ impl Judging {
             boots,
             server: None,
             done_upto: 0,
+            heard: Instant::now(),
             rules: version,
             recipe,
             #[cfg(test)]
@@ -108,6 +114,7 @@ impl Judging {
 
     /// The sequence thread reports.
     pub fn report(&mut self, report: Report) {
+        self.heard = Instant::now();
         let now_ns = self.now_ns();
         for surprise in report.surprises {
             self.judge.surprise(surprise, now_ns);
@@ -165,6 +172,12 @@ impl Judging {
         let alerts = self.judge.take_alerts();
         self.pending.add_alerts(&alerts);
         alerts
+    }
+
+    /// Whether the sequence thread is so far behind that it must be waited for. One that says
+    /// nothing is not: rules do not wait for a model that is stuck.
+    pub fn is_behind(&self) -> bool {
+        self.waiting.is_full() && self.heard.elapsed() < STUCK_AFTER
     }
 
     /// How many of the oldest batches a commit covers now.

@@ -38,6 +38,7 @@ impl Engine {
         let mut policy_at = next + POLICY_EVERY;
         let mut sequence_gone = false;
         loop {
+            let behind = judging.is_behind();
             tokio::select! {
                 biased;
                 order = self.orders.recv() => match order {
@@ -48,10 +49,16 @@ impl Engine {
                     }
                 },
                 report = judging.sequence().reports().recv(), if !sequence_gone => match report {
-                    Some(report) => judging.report(report),
+                    Some(report) => {
+                        judging.report(report);
+                        if behind {
+                            // Nothing is taken meanwhile: this is what goes on.
+                            self.service.beat();
+                        }
+                    }
                     None => sequence_gone = true,
                 },
-                taken = intake.next() => match taken {
+                taken = intake.next(), if !behind => match taken {
                     Taken::Batch(bytes) => {
                         let bytes: Arc<[u8]> = bytes.into();
                         if judging.take(&bytes) {

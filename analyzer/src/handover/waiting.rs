@@ -11,6 +11,10 @@ use foldhash::HashMap;
 /// stuck model must not fill Redis. Far above the 1.5 s that sequences wait by design.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Most bytes in flight, as many as `events:raw` holds by default. More stay in the queue, where
+/// the collector sees them and holds back what is cheapest.
+const MOST_BYTES: usize = 64 << 20;
+
 /// The in-flight list as this process knows it, oldest first.
 #[derive(Debug, Default)]
 pub struct Waiting {
@@ -19,12 +23,14 @@ pub struct Waiting {
     earlier: HashMap<u64, Taken>,
     hasher: foldhash::quality::RandomState,
     last_id: u64,
+    bytes: usize,
 }
 
 /// One batch.
 #[derive(Debug)]
 struct Taken {
     hash: u64,
+    bytes: usize,
     /// Number it was fed to the sequence thread under; None if it was not fed, and may go.
     fed: Option<u64>,
     /// What goes to `events:dead` when it is let go.
@@ -41,6 +47,7 @@ impl Waiting {
         }
         let known = self.earlier.remove(&self.hasher.hash_one(bytes));
         let again = known.is_some();
+        self.bytes += known.as_ref().map_or(0, |taken| taken.bytes);
         self.queue.extend(known);
         again
     }
@@ -63,12 +70,19 @@ impl Waiting {
     }
 
     fn push(&mut self, bytes: &[u8], fed: Option<u64>, dead: Option<Arc<[u8]>>) {
+        self.bytes += bytes.len();
         self.queue.push_back(Taken {
             hash: self.hasher.hash_one(bytes),
+            bytes: bytes.len(),
             fed,
             dead,
             since: Instant::now(),
         });
+    }
+
+    /// Whether so much waits that no more should be taken.
+    pub const fn is_full(&self) -> bool {
+        self.bytes >= MOST_BYTES
     }
 
     /// Number of the batch that was fed last.
@@ -105,13 +119,15 @@ impl Waiting {
 
     /// The oldest `count` are covered.
     pub fn let_go(&mut self, count: usize) {
-        self.queue.drain(..count.min(self.queue.len()));
+        let gone = self.queue.drain(..count.min(self.queue.len()));
+        self.bytes -= gone.map(|taken| taken.bytes).sum::<usize>();
     }
 
     /// The list will be read anew, over new connections: what it holds comes again.
     pub fn relist(&mut self) {
         // What does not come again was trimmed after all.
         self.earlier.clear();
+        self.bytes = 0;
         for taken in self.queue.drain(..) {
             self.earlier.insert(taken.hash, taken);
         }
@@ -183,6 +199,23 @@ mod tests {
         assert_eq!(waiting.push_fed(b"c"), 3);
         assert_eq!(waiting.covered(2), 1);
         assert!(!waiting.came_again(b"b"), "it comes again once");
+    }
+
+    #[test]
+    fn what_is_in_flight_is_bounded_by_bytes() {
+        let mut waiting = Waiting::default();
+        let half = vec![0; MOST_BYTES / 2];
+        waiting.push_fed(&half);
+        assert!(!waiting.is_full());
+        waiting.push_judged(&[&half[..], b"x"].concat());
+        assert!(waiting.is_full());
+        waiting.relist();
+        assert!(!waiting.is_full());
+        assert!(waiting.came_again(&half));
+        waiting.push_fed(&half);
+        assert!(waiting.is_full());
+        waiting.let_go(1);
+        assert!(!waiting.is_full());
     }
 
     #[test]

@@ -151,9 +151,14 @@ fn step(
 }
 
 /// Drops tokens so that at most about `budget` are left, from the threads with most of them.
-/// Threads for which `spared` is true and tokens of records are never touched, and no thread
-/// is brought below [`FEWEST`] tokens. Returns how many were dropped.
-pub fn thin(works: &mut [Work], budget: usize, spared: impl Fn(&Work) -> bool) -> u64 {
+/// Threads for which `spared` is true are never touched, nor are tokens of records unless
+/// `hurried`, and no thread is brought below [`FEWEST`] tokens. Returns how many were dropped.
+pub fn thin(
+    works: &mut [Work],
+    budget: usize,
+    hurried: bool,
+    spared: impl Fn(&Work) -> bool,
+) -> u64 {
     let tokens = |work: &Work| {
         let counts = work.ops.iter().filter(|op| matches!(op, Op::Token { .. }));
         counts.count()
@@ -179,7 +184,7 @@ pub fn thin(works: &mut [Work], budget: usize, spared: impl Fn(&Work) -> bool) -
         let keep = count.min((left / threads.max(1)).max(FEWEST));
         left = left.saturating_sub(keep);
         threads -= 1;
-        dropped += cut(work, keep);
+        dropped += cut(work, keep, hurried);
     }
     dropped
 }
@@ -187,12 +192,12 @@ pub fn thin(works: &mut [Work], budget: usize, spared: impl Fn(&Work) -> bool) -
 /// Fewest tokens that thinning leaves a thread in one go.
 pub const FEWEST: usize = 16;
 
-/// Keeps the first `keep` tokens and all records and forks.
-fn cut(work: &mut Work, keep: usize) -> u64 {
+/// Keeps the first `keep` tokens, all forks, and all records unless `hurried`.
+fn cut(work: &mut Work, keep: usize, hurried: bool) -> u64 {
     let before = work.ops.len();
     let mut kept = 0;
     work.ops.retain(|op| match op {
-        Op::Token { record: false, .. } => {
+        Op::Token { record, .. } if hurried || !record => {
             kept += 1;
             kept <= keep
         }

@@ -44,6 +44,7 @@ pub struct Worker {
     tokens_seen: u64,
     tokens_scored: u64,
     budget_ns: u64,
+    hurried: bool,
     pending: Vec<Numbers>,
     last_done: u64,
     last_mode: Option<Mode>,
@@ -66,6 +67,7 @@ impl Worker {
             tokens_seen: 0,
             tokens_scored: 0,
             budget_ns: 0,
+            hurried: false,
             pending: Vec::new(),
             last_done: 0,
             last_mode: None,
@@ -182,6 +184,12 @@ impl Worker {
         }
     }
 
+    /// More waits than one turn takes: scores are thinned, those of records too, until it does
+    /// not. The rules have judged each record by then.
+    pub fn hurry(&mut self, hurried: bool) {
+        self.hurried = hurried;
+    }
+
     /// Lets stream time go on while nothing comes.
     pub fn advance(&mut self, now_ns: u64) {
         self.intake.merge.advance(now_ns);
@@ -243,7 +251,12 @@ impl Worker {
         let passed_ns = now_ns.saturating_sub(self.budget_ns).min(BURST_NS);
         self.budget_ns = now_ns;
         let share = self.options.tokens_per_s as f64 * passed_ns as f64 / 1e9;
-        let budget = (share as usize).max(self.options.tokens_per_s / 20);
+        let least = self.options.tokens_per_s / 20;
+        let budget = if self.hurried {
+            least
+        } else {
+            least.max(share as usize)
+        };
         let table = &mut self.table;
         let fresh: HashMap<ProcessId, bool> = works
             .iter()
@@ -252,7 +265,7 @@ impl Worker {
                 (work.process, until_ns >= now_ns)
             })
             .collect();
-        rounds::thin(&mut works, budget, |work| {
+        rounds::thin(&mut works, budget, self.hurried, |work| {
             fresh.get(&work.process).copied().unwrap_or(false)
         });
         let mut processes: HashMap<ProcessId, ProcessScore> = HashMap::default();

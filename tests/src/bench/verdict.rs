@@ -149,9 +149,15 @@ fn fresh(sandbox: &mut Sandbox) -> Result<bool> {
     }
     let keys = sandbox.keys();
     let mut connection = sandbox.redis.admin()?;
+    // What it took and did not cover holds the hit before, which would be judged again.
+    let consumers: Vec<String> = redis::cmd("SMEMBERS")
+        .arg(keys.consumers())
+        .query(&mut connection)?;
+    let taken = consumers.iter().map(|consumer| keys.inflight(consumer));
     redis::cmd("DEL")
         .arg(keys.checkpoint())
         .arg(keys.alerts())
+        .arg(taken.collect::<Vec<_>>())
         .exec(&mut connection)?;
     sandbox.start_analyzer()?;
     wait_until(PATIENCE, "threat_level LOW", || {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ravn_shared::clock;
 use ravn_shared::event::{Event, Exit, Place, Record, Task};

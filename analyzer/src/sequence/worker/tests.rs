@@ -391,17 +391,28 @@ fn the_loudest_are_thinned_and_none_to_zero() {
         score: crate::model::score::ThreadScore::unknown(&Stream::ZERO),
     };
     let mut works = vec![work(1, 10_000), work(2, 50), work(3, 8_000), work(4, 3_000)];
-    let dropped = thin(&mut works, 2_000, |work| work.thread.pid == 4);
+    let dropped = thin(&mut works, 2_000, false, |work| work.thread.pid == 4);
     let left: Vec<usize> = works.iter().map(|work| work.ops.len()).collect();
     // The fresh one alone is over the budget: the others keep the least, and their records.
     assert_eq!(left, [FEWEST + 1, FEWEST + 1, FEWEST + 1, 3_000]);
     assert_eq!(dropped as usize + left.iter().sum::<usize>(), 21_050);
     let mut works = vec![work(1, 10_000), work(2, 50), work(3, 900)];
-    thin(&mut works, 2_000, |_| false);
+    thin(&mut works, 2_000, false, |_| false);
     let left: Vec<usize> = works.iter().map(|work| work.ops.len()).collect();
     assert_eq!(left[1..], [50, 900]);
     assert!((1_000..=1_100).contains(&left[0]), "{left:?}");
-    assert_eq!(thin(&mut works, 5_000, |_| false), 0);
+    assert_eq!(thin(&mut works, 5_000, false, |_| false), 0);
+    // Behind the stream, a flood of records does not go first either.
+    let mut works = vec![work(1, 10_000), work(2, 50)];
+    for op in &mut works[0].ops {
+        if let Op::Token { record, .. } = op {
+            *record = true;
+        }
+    }
+    assert_eq!(thin(&mut works, 1_000, false, |_| false), 0);
+    thin(&mut works, 1_000, true, |_| false);
+    let left: Vec<usize> = works.iter().map(|work| work.ops.len()).collect();
+    assert_eq!(left, [950, 50]);
 }
 
 #[test]
