@@ -93,6 +93,8 @@ impl Committer {
     pub fn begins_at(&mut self, mark: Option<String>) {
         self.last = mark;
         self.tried = None;
+        // What was to be written anew was another memory's.
+        self.wipe = false;
     }
 
     /// What the checkpoint's mark says of what this process holds in memory. The commit that was
@@ -357,7 +359,9 @@ mod tests {
         let mut committer = committer();
         assert_eq!(committer.compare(None), Mark::OneBefore, "of nothing");
         assert_eq!(committer.compare(Some("other 3")), Mark::Foreign);
+        committer.start_over();
         committer.begins_at(Some("other 3".to_owned()));
+        assert!(!committer.wipe, "it would erase what the other wrote");
         committer.tried = Some("me 1".to_owned());
         assert_eq!(committer.compare(Some("other 3")), Mark::OneBefore);
         assert_eq!(committer.compare(Some("other 4")), Mark::Foreign);

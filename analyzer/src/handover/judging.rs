@@ -14,7 +14,7 @@ use super::ledger::Ledger;
 use super::pending::Pending;
 use super::rates::Rates;
 use super::sequence_word::SequenceWord;
-use super::waiting::Waiting;
+use super::waiting::{PATIENCE, Waiting};
 use crate::judge::{Alert, Judge, RuleSet, Setup};
 use crate::sequence::{self, ModelSource, Options, Report, SequenceHandle};
 use crate::verdict::Mode;
@@ -58,6 +58,8 @@ pub struct Judging {
     done_upto: u64,
     /// When the sequence thread last said something.
     heard: Instant,
+    /// When it was last done with more batches than before.
+    moved: Instant,
     /// Version of the rules in force.
     pub rules: String,
     /// Number of a record that breaks the judge.
@@ -90,6 +92,7 @@ impl Judging {
             server: None,
             done_upto: 0,
             heard: Instant::now(),
+            moved: Instant::now(),
             rules: version,
             recipe,
             #[cfg(test)]
@@ -122,7 +125,10 @@ impl Judging {
         for (load, cpu, first, count) in report.judged {
             self.rates.syscalls += self.ledger.judged(load, cpu, first, count);
         }
-        self.done_upto = self.done_upto.max(report.done_upto);
+        if report.done_upto > self.done_upto {
+            self.done_upto = report.done_upto;
+            self.moved = self.heard;
+        }
         self.pending.fields.extend(report.fields);
         self.rates.tokens(report.tokens_seen, report.tokens_scored);
         let said = SequenceWord {
@@ -162,7 +168,9 @@ impl Judging {
         self.judge
             .losses(facing::losses_of(self.ledger.window()), now_ns);
         self.judge.tick(now_ns);
-        if let Some(upto) = self.waiting.overdue(self.done_upto, Instant::now()) {
+        // One that is behind and goes on is waited for; what it sits on is no measure of that.
+        let stuck = self.moved.elapsed() > PATIENCE;
+        if stuck && let Some(upto) = self.waiting.overdue(self.done_upto, Instant::now()) {
             self.sequence_failed("no word for 30 s", upto);
         }
     }

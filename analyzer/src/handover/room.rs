@@ -18,8 +18,9 @@ use super::lease::Lease;
 pub const PAUSE: Duration = Duration::from_millis(100);
 /// So long without a refusal, and the fault is over.
 const OVER_AFTER: Duration = Duration::from_secs(1);
-/// Changes that wait for a commit; past them the whole checkpoint is less.
-const MOST_FIELDS: usize = 200_000;
+/// Changes that wait for a commit: above the fields of full tables, so that past them the whole
+/// checkpoint is less.
+const MOST_FIELDS: usize = 400_000;
 
 /// Whether Redis refused for want of memory; nothing was executed then.
 pub fn is_full(error: &RedisError) -> bool {

@@ -9,7 +9,7 @@ use foldhash::HashMap;
 
 /// How long the sequence thread may sit on a batch before the batch is let go without it: a
 /// stuck model must not fill Redis. Far above the 1.5 s that sequences wait by design.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Most bytes in flight, as many as `events:raw` holds by default. More stay in the queue, where
 /// the collector sees them and holds back what is cheapest.

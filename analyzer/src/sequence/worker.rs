@@ -265,8 +265,10 @@ impl Worker {
                 (work.process, until_ns >= now_ns)
             })
             .collect();
-        rounds::thin(&mut works, budget, self.hurried, |work| {
-            fresh.get(&work.process).copied().unwrap_or(false)
+        // A flood of new programs may not hold the thread up either.
+        let hurried = self.hurried;
+        rounds::thin(&mut works, budget, hurried, |work| {
+            !hurried && fresh.get(&work.process).copied().unwrap_or(false)
         });
         let mut processes: HashMap<ProcessId, ProcessScore> = HashMap::default();
         for process in fresh.keys() {
