@@ -12,8 +12,9 @@ use crate::model::math::Odds;
 use crate::model::score::{Normal, ProcessScore, ThreadScore};
 use crate::verdict::ProcessId;
 
-/// A step that took longer is a fault: the machine has no time for the model.
-const LONGEST_STEP: Duration = Duration::from_secs(1);
+/// A step that took longer is a fault: the machine has no time for the model. Its thread has the
+/// last word on a CPU that others want, and may wait for seconds.
+const LONGEST_STEP: Duration = Duration::from_secs(5);
 
 /// What is to be done for a thread, in its order.
 #[derive(Clone, Copy, Debug, PartialEq)]
