@@ -37,9 +37,9 @@ pub enum Occasion {
 /// What a checkpoint is, seen from what a process has in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
-    /// Its last commit was executed, whatever became of the reply.
+    /// The commit that was tried last was executed, though its reply did not come.
     Last,
-    /// Its last commit was not executed; the one before it was.
+    /// It is what memory goes on from: a commit that was tried since was not executed.
     OneBefore,
     /// Redis has lost it, or went back to an older one.
     Missing,

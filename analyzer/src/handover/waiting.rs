@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use foldhash::HashMap;
 
-/// How long the sequence thread may sit on a batch before the batch is let go without it: a
-/// stuck model must not fill Redis. Far above the 1.5 s that sequences wait by design.
+/// How long the sequence thread may sit on a batch, and be done with no other, before the batch is
+/// let go without it: a stuck model must not fill Redis. Far above the 1.5 s that sequences wait by
+/// design.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Most bytes in flight, as many as `events:raw` holds by default. More stay in the queue, where

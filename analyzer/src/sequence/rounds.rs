@@ -25,7 +25,7 @@ pub enum Op {
         token: Token,
         /// When it was seen.
         time_ns: u64,
-        /// It is of a record, and never thinned.
+        /// It is of a record: thinned only where the thread is behind.
         record: bool,
     },
     /// Another thread starts from the state as it is here.

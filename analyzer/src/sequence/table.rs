@@ -51,7 +51,8 @@ pub struct Process {
     pub score: ProcessScore,
     /// Threads in the table.
     pub threads: u32,
-    /// Until then it is never thinned: it ran a program or changed its credentials.
+    /// Until then it is thinned only where the thread is behind: it ran a program or changed its
+    /// credentials.
     pub fresh_until_ns: u64,
 }
 
