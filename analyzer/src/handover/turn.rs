@@ -39,6 +39,9 @@ impl Engine {
         let mut sequence_gone = false;
         loop {
             let behind = judging.is_behind();
+            if behind {
+                judging.ledger.held_back();
+            }
             tokio::select! {
                 biased;
                 order = self.orders.recv() => match order {

@@ -1,4 +1,5 @@
-//! When Redis was away, and when it lost what it held: gaps of that time are its loss.
+//! When nothing could come, so that nothing settles; and when Redis lost what it held: gaps of
+//! that time are its loss.
 
 use super::numbers::Numbers;
 use super::{Ledger, Part};
@@ -26,7 +27,19 @@ impl Ledger {
     /// Redis failed: what is missing is not under way until [`Self::redis_serves`], however
     /// long that takes, and may be lost with it.
     pub fn redis_away(&mut self) {
-        if std::mem::replace(&mut self.away, true) {
+        self.hold();
+        self.away = true;
+    }
+
+    /// In this second, something was left in Redis for want of room here: what is missing may be
+    /// behind it.
+    pub fn held_back(&mut self) {
+        self.hold();
+        self.held = true;
+    }
+
+    fn hold(&mut self) {
+        if self.away || self.held {
             return;
         }
         for load in self.loads.values_mut() {
@@ -48,14 +61,17 @@ impl Ledger {
 
     /// A second has passed: an excuse may be over, and more is settled.
     pub(super) fn settle(&mut self, now_ns: u64) {
+        if self.away || std::mem::take(&mut self.held) {
+            if let Some(Excuse::Heard(at)) = &mut self.excuse {
+                *at += 1;
+            }
+            return;
+        }
         if let Some(Excuse::Heard(at)) = self.excuse
             && self.ticks > at + EXCUSED_TICKS
         {
             self.excuse = None;
             self.each_numbers(Numbers::excuse_ends);
-        }
-        if self.away {
-            return;
         }
         for (id, load) in &mut self.loads {
             for ((stream, cpu), numbers) in &mut load.streams {

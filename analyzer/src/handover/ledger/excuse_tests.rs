@@ -129,6 +129,59 @@ fn what_redis_kept_has_its_time_to_come_after_it_returns() {
 }
 
 #[test]
+fn what_is_held_back_settles_after_it_could_come() {
+    let mut ledger = Ledger::fresh();
+    take(&mut ledger, 5..980, 980);
+    seconds(&mut ledger, 0..10);
+    assert_eq!(gaps(&ledger, 9), (0, 5));
+    take(&mut ledger, 980..990, 1000);
+    for second in 10..30 {
+        ledger.held_back();
+        seconds(&mut ledger, second..second + 1);
+        // Some is taken in between, and then there is no room again.
+        ledger.held_back();
+        assert_eq!(gaps(&ledger, second), (0, 5), "second {second}");
+    }
+    seconds(&mut ledger, 30..33);
+    take(&mut ledger, 990..998, 1000);
+    seconds(&mut ledger, 33..40);
+    assert_eq!(gaps(&ledger, 40), (0, 7));
+}
+
+#[test]
+fn an_excuse_lasts_until_what_was_held_back_is_told() {
+    let mut ledger = Ledger::fresh();
+    take(&mut ledger, 0..10, 10);
+    seconds(&mut ledger, 0..10);
+    ledger.redis_lost();
+    take(&mut ledger, 20..30, 30);
+    for second in 10..30 {
+        ledger.held_back();
+        seconds(&mut ledger, second..second + 1);
+    }
+    // Told of before Redis lost it, and read only now.
+    seconds(&mut ledger, 30..32);
+    take(&mut ledger, 33..40, 40);
+    seconds(&mut ledger, 32..50);
+    take(&mut ledger, 42..50, 50);
+    seconds(&mut ledger, 50..60);
+    assert_eq!(gaps(&ledger, 60), (13, 2));
+}
+
+/// Redis comes and goes within a second.
+#[test]
+fn what_is_settled_stays_so_however_often_redis_goes() {
+    let mut ledger = Ledger::fresh();
+    take(&mut ledger, 5..10, 10);
+    seconds(&mut ledger, 0..10);
+    for _ in 0..2 {
+        ledger.redis_away();
+        ledger.redis_serves();
+        assert_eq!(gaps(&ledger, 9), (0, 5));
+    }
+}
+
+#[test]
 fn a_loss_that_is_not_over_outlives_a_restart() {
     let (mut ledger, mut saved) = (Ledger::fresh(), Saved::new());
     take(&mut ledger, 0..10, 10);

@@ -63,6 +63,8 @@ pub struct Ledger {
     excuse: Option<Excuse>,
     /// Redis is away: nothing can come, so nothing settles.
     away: bool,
+    /// More was in Redis than could be taken, at some time since the last tick.
+    held: bool,
     streams: usize,
     changed: BTreeSet<Part>,
     gone: Vec<String>,

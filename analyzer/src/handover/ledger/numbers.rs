@@ -41,6 +41,9 @@ pub struct Numbers {
     /// `taken` as it was known at a time, oldest first.
     #[serde(skip)]
     marks: VecDeque<(u64, u64)>,
+    /// What was settled when [`Self::hold`] was called last.
+    #[serde(skip)]
+    floor: u64,
 }
 
 const fn all() -> u64 {
@@ -115,6 +118,10 @@ impl Numbers {
     /// Remembers what is taken now; what was taken [`SETTLE_NS`] ago is settled. Says whether
     /// more is settled than was at the last call.
     pub fn mark(&mut self, now_ns: u64) -> bool {
+        if self.marks.back().is_some_and(|last| last.0 > now_ns) {
+            // Another machine's clock, which is reckoned by its time of day, or its next boot.
+            self.hold();
+        }
         self.marks.push_back((now_ns, self.taken));
         while self
             .marks
@@ -129,12 +136,11 @@ impl Numbers {
         more
     }
 
-    /// Nothing settles until the next [`Self::mark`], whatever time passes.
+    /// Nothing settles until [`SETTLE_NS`] after the next [`Self::mark`].
     pub fn hold(&mut self) {
         if let Some(last) = self.marks.back() {
-            let settled = self.settled(last.0);
+            self.floor = self.settled(last.0);
             self.marks.clear();
-            self.marks.push_back((0, settled));
         }
     }
 
@@ -177,7 +183,8 @@ impl Numbers {
             .iter()
             .rev()
             .find(|mark| mark.0.saturating_add(SETTLE_NS) <= now_ns)
-            .map_or(self.base, |mark| mark.1.max(self.base))
+            .map_or(self.floor, |mark| mark.1)
+            .max(self.base)
     }
 
     /// Everything so far, summed up.
@@ -222,5 +229,22 @@ impl Numbers {
             && self.judged.is_sound()
             && self.judged.end() <= self.taken
             && self.judged.first().is_none_or(|first| self.base <= first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Numbers, SETTLE_NS};
+
+    /// The host was started anew, and counts its time from 0 again.
+    #[test]
+    fn under_a_clock_that_was_set_back_marks_do_not_pile_up() {
+        let mut numbers = Numbers::starting_at(0);
+        numbers.taken(5);
+        for second in (1000..1010).chain(0..100) {
+            numbers.mark(second * SETTLE_NS / 3);
+            assert!(numbers.marks.len() <= 5, "{:?}", numbers.marks);
+        }
+        assert_eq!(numbers.settled(100 * SETTLE_NS / 3), 5);
     }
 }
