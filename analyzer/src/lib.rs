@@ -8,6 +8,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod handover;
+pub mod horizon;
 pub mod judge;
 pub mod model;
 #[cfg(test)]

@@ -3,6 +3,8 @@
 
 use ravn_shared::clock;
 
+use crate::horizon::Horizon;
+
 /// Most boots that are remembered.
 const MOST: usize = 16;
 
@@ -72,13 +74,23 @@ impl Boots {
     /// CLOCK_BOOTTIME of the host that is judged, nanoseconds: this machine's, or, of
     /// another machine or boot, the time of day less its last batch's offset.
     pub fn now_ns(&self) -> u64 {
-        match self.offset_ns {
-            Some(offset) if self.local.is_none_or(|local| local != self.present()) => {
-                let real = i128::from(clock::boottime_ns()) + i128::from(clock::offset_ns());
-                u64::try_from(real - i128::from(offset)).unwrap_or_default()
-            }
-            _ => clock::boottime_ns(),
+        self.reckoned_ns().unwrap_or_else(clock::boottime_ns)
+    }
+
+    /// The latest time that a batch of the present boot may tell of now.
+    pub fn horizon(&self) -> Horizon {
+        self.reckoned_ns()
+            .map_or_else(|| Horizon::ours(clock::boottime_ns()), Horizon::another)
+    }
+
+    /// Of another machine or boot, once a batch told its clock.
+    fn reckoned_ns(&self) -> Option<u64> {
+        let offset = self.offset_ns?;
+        if self.local == Some(self.present()) {
+            return None;
         }
+        let real = i128::from(clock::boottime_ns()) + i128::from(clock::offset_ns());
+        Some(u64::try_from(real - i128::from(offset)).unwrap_or_default())
     }
 
     /// For the checkpoint.
@@ -102,6 +114,8 @@ impl Boots {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::{Boot, Boots};
 
     #[test]
@@ -125,5 +139,16 @@ mod tests {
         boots.offset(ravn_shared::clock::offset_ns() - an_hour);
         let ahead = boots.now_ns() - ravn_shared::clock::boottime_ns();
         assert!(ahead.abs_diff(an_hour as u64) < 1_000_000_000, "{ahead}");
+        let late_ns = boots.now_ns() + 60_000_000_000;
+        assert_eq!(boots.horizon().bound(late_ns), late_ns, "clocks differ");
+    }
+
+    #[test]
+    fn this_machines_own_clock_is_not_ahead_of_itself() {
+        let mut boots = Boots::new();
+        boots.advance(&ravn_shared::clock::boot_id().unwrap());
+        boots.offset(0);
+        let late_ns = ravn_shared::clock::boottime_ns() + 60_000_000_000;
+        assert!(boots.horizon().bound(late_ns) < late_ns);
     }
 }

@@ -60,6 +60,14 @@ struct Change<'a> {
     reason: &'a str,
 }
 
+/// What a commit did to the checkpoint.
+#[derive(Clone, Debug)]
+struct Attempt {
+    mark: String,
+    /// It replaced it.
+    wiped: bool,
+}
+
 /// Who commits, and where to.
 #[derive(Debug)]
 pub struct Committer {
@@ -70,8 +78,8 @@ pub struct Committer {
     count: u64,
     /// Mark of the checkpoint that what is in memory goes on from; None: of none.
     last: Option<String>,
-    /// Mark of a commit that nobody knows the end of.
-    tried: Option<String>,
+    /// A commit that nobody knows the end of.
+    tried: Option<Attempt>,
     wipe: bool,
 }
 
@@ -100,10 +108,10 @@ impl Committer {
     /// What the checkpoint's mark says of what this process holds in memory. The commit that was
     /// tried last is settled by it.
     pub fn compare(&mut self, mark: Option<&str>) -> Mark {
-        let tried = self.tried.take();
-        if tried.is_some() && tried.as_deref() == mark {
-            self.last = tried;
-            self.wipe = false;
+        if let Some(tried) = self.tried.take()
+            && mark == Some(tried.mark.as_str())
+        {
+            self.is_done(tried);
             return Mark::Last;
         }
         if self.last.as_deref() == mark {
@@ -117,9 +125,23 @@ impl Committer {
         }
     }
 
-    /// The next commit writes the checkpoint anew: Redis has another one, or none.
+    /// The checkpoint is written anew, as soon as all of it is known: Redis has another one, or
+    /// none.
     pub fn start_over(&mut self) {
         self.wipe = true;
+    }
+
+    fn next(&mut self, judging: &Judging) -> Attempt {
+        self.count += 1;
+        Attempt {
+            mark: format!("{} {}", self.me, self.count),
+            wiped: self.wipe && judging.is_whole(),
+        }
+    }
+
+    fn is_done(&mut self, tried: Attempt) {
+        self.last = Some(tried.mark);
+        self.wipe &= !tried.wiped;
     }
 
     /// Commits; false if the lease is lost, and then nothing was changed.
@@ -135,15 +157,14 @@ impl Committer {
     ) -> RedisResult<bool> {
         judging.gather();
         let covered = judging.covered();
-        self.count += 1;
-        let mark = format!("{} {}", self.me, self.count);
-        self.tried = Some(mark.clone());
+        let tried = self.next(judging);
+        self.tried = Some(tried.clone());
         judging.pending.tried = Some(Tried {
             alerts: judging.pending.alerts.len(),
             letters: judging.pending.letters.len(),
             level: judging.judge.level(),
         });
-        let pipe = self.transaction(lease, judging, &mark, occasion);
+        let pipe = self.transaction(lease, judging, &tried, occasion);
         let replies = match lease.fenced(connection, pipe).await {
             Ok(Fenced::Done(replies)) => replies,
             Ok(Fenced::Lost) => return Ok(false),
@@ -163,8 +184,8 @@ impl Committer {
         {
             tracing::error!("part of a commit: {error:?}; is another program writing RAVN's keys?");
         }
-        self.last = self.tried.take();
-        self.wipe = false;
+        self.tried = None;
+        self.is_done(tried);
         judging.pending.fields.clear();
         judging.pending.applied();
         judging.waiting.let_go(covered);
@@ -207,7 +228,7 @@ impl Committer {
         &self,
         lease: &Lease,
         judging: &Judging,
-        mark: &str,
+        tried: &Attempt,
         occasion: Occasion,
     ) -> Pipeline {
         let covered = judging.covered();
@@ -215,7 +236,7 @@ impl Committer {
         lease.cut(&mut pipe, &self.keys, covered);
         self.dead(&mut pipe, judging, covered);
         self.alerts(&mut pipe, judging);
-        self.fields(&mut pipe, judging, mark);
+        self.fields(&mut pipe, judging, tried);
         self.word(&mut pipe, judging, occasion);
         if occasion == Occasion::Farewell {
             lease.give_back(&mut pipe);
@@ -301,9 +322,9 @@ impl Committer {
         }
     }
 
-    fn fields(&self, pipe: &mut Pipeline, judging: &Judging, mark: &str) {
+    fn fields(&self, pipe: &mut Pipeline, judging: &Judging, tried: &Attempt) {
         let key = self.keys.checkpoint();
-        if self.wipe {
+        if tried.wiped {
             pipe.cmd("DEL").arg(&key);
             let changes = judging.pending.changes;
             pipe.cmd("HSET").arg(&key).arg("l:changes").arg(changes);
@@ -321,13 +342,22 @@ impl Committer {
         for part in gone.chunks(IN_ONE_COMMAND) {
             pipe.cmd("HDEL").arg(&key).arg(part);
         }
-        pipe.cmd("HSET").arg(&key).arg(MARK).arg(mark);
+        pipe.cmd("HSET").arg(&key).arg(MARK).arg(&tried.mark);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Committer, Keys, Mark};
+    #![allow(clippy::unwrap_used)]
+
+    use super::{Attempt, Committer, Keys, Mark};
+    use crate::handover::judging::{Judging, Recipe};
+    use crate::sequence::ModelSource;
+
+    fn tried(mark: &str, wiped: bool) -> Option<Attempt> {
+        let mark = mark.to_owned();
+        Some(Attempt { mark, wiped })
+    }
 
     fn committer() -> Committer {
         Committer::new(Keys::new("", None), "h".to_owned(), "me".to_owned())
@@ -338,12 +368,12 @@ mod tests {
         let mut committer = committer();
         committer.begins_at(Some("me 6".to_owned()));
         for _ in 0..2 {
-            committer.tried = Some("me 7".to_owned());
+            committer.tried = tried("me 7", true);
             committer.start_over();
             assert_eq!(committer.compare(Some("me 6")), Mark::OneBefore);
             assert!(committer.wipe, "what was not executed is still to do");
         }
-        committer.tried = Some("me 8".to_owned());
+        committer.tried = tried("me 8", true);
         assert_eq!(committer.compare(Some("me 8")), Mark::Last);
         assert!(!committer.wipe);
         assert_eq!(committer.compare(Some("me 8")), Mark::OneBefore);
@@ -362,9 +392,40 @@ mod tests {
         committer.start_over();
         committer.begins_at(Some("other 3".to_owned()));
         assert!(!committer.wipe, "it would erase what the other wrote");
-        committer.tried = Some("me 1".to_owned());
+        committer.tried = tried("me 1", false);
         assert_eq!(committer.compare(Some("other 3")), Mark::OneBefore);
         assert_eq!(committer.compare(Some("other 4")), Mark::Foreign);
         assert_eq!(committer.compare(None), Mark::Missing);
+    }
+
+    /// Until the sequence thread has told its part, the old one is not erased.
+    #[test]
+    fn a_checkpoint_is_replaced_by_a_whole_one() {
+        let mut judging = Judging::new(Recipe {
+            host: "h".to_owned(),
+            rules: None,
+            model: ModelSource::None,
+        })
+        .unwrap();
+        let mut committer = committer();
+        committer.start_over();
+        judging.all_changed();
+        let early = committer.next(&judging);
+        assert!(!early.wiped);
+        committer.is_done(early);
+        assert!(committer.wipe, "it is still to do");
+        judging.sequence_failed("gone", 0);
+        let whole = committer.next(&judging);
+        assert!(whole.wiped);
+        let fields = |tried| {
+            let mut pipe = redis::pipe();
+            committer.fields(&mut pipe, &judging, tried);
+            String::from_utf8_lossy(&pipe.get_packed_pipeline()).into_owned()
+        };
+        assert!(fields(&whole).contains("\r\nDEL\r\n"));
+        assert!(!fields(&tried("me 1", false).unwrap()).contains("\r\nDEL\r\n"));
+        committer.is_done(whole);
+        assert!(!committer.wipe);
+        assert!(!committer.next(&judging).wiped);
     }
 }

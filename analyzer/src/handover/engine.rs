@@ -106,7 +106,7 @@ impl Engine {
                 Err(Broken::Redis(error)) => {
                     self.outage.failed(&error, &self.redis, &mut self.service);
                     if let Some(judging) = &mut self.judging {
-                        judging.ledger.redis_away();
+                        judging.redis_away();
                     }
                     let wait = self.outage.backoff.wait();
                     if self.wait_out(wait).await {

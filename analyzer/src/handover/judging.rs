@@ -56,6 +56,10 @@ pub struct Judging {
     /// Run id of the Redis that holds the queue.
     server: Option<Vec<u8>>,
     done_upto: u64,
+    /// The sequence thread was asked for all of its fields, and has not told them.
+    untold: bool,
+    /// No connection to Redis can be had.
+    away: bool,
     /// When the sequence thread last said something.
     heard: Instant,
     /// When it was last done with more batches than before.
@@ -91,6 +95,8 @@ impl Judging {
             boots,
             server: None,
             done_upto: 0,
+            untold: false,
+            away: false,
             heard: Instant::now(),
             moved: Instant::now(),
             rules: version,
@@ -130,6 +136,9 @@ impl Judging {
             self.moved = self.heard;
         }
         self.pending.fields.extend(report.fields);
+        if report.whole {
+            self.all_told();
+        }
         self.rates.tokens(report.tokens_seen, report.tokens_scored);
         let said = SequenceWord {
             mode: report.mode,
@@ -155,6 +164,22 @@ impl Judging {
         self.done_upto = self.done_upto.max(upto);
         reason.clone_into(&mut self.said.reason);
         self.said.mode = Mode::Rules;
+        self.all_told();
+    }
+
+    /// Redis is away: what is missing cannot come now, and neither can what waits for it.
+    pub fn redis_away(&mut self) {
+        self.away = true;
+        self.ledger.redis_away();
+        self.sequence.stand_still(true);
+    }
+
+    /// Redis is there again, with what it held or without.
+    pub(super) fn redis_serves(&mut self) {
+        self.away = false;
+        self.ledger.redis_serves();
+        self.sequence.stand_still(false);
+        self.moved = Instant::now();
     }
 
     /// A second has passed.
@@ -169,7 +194,7 @@ impl Judging {
             .losses(facing::losses_of(self.ledger.window()), now_ns);
         self.judge.tick(now_ns);
         // One that is behind and goes on is waited for; what it sits on is no measure of that.
-        let stuck = self.moved.elapsed() > PATIENCE;
+        let stuck = self.moved.elapsed() > PATIENCE && !self.away;
         if stuck && let Some(upto) = self.waiting.overdue(self.done_upto, Instant::now()) {
             self.sequence_failed("no word for 30 s", upto);
         }

@@ -64,7 +64,8 @@ impl Room {
 }
 
 impl Engine {
-    /// Redis refused for want of memory: to the ledger it is away, to the watchdog it is not.
+    /// Redis refused for want of memory: to the ledger it is away, to the watchdog it is not. Nor
+    /// to the sequence thread: what waits there waits in Redis too, and must be let go.
     pub(super) fn full(&mut self, judging: &mut Judging, error: &RedisError) {
         self.room.refused = Some(Instant::now());
         judging.ledger.redis_away();

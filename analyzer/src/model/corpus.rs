@@ -8,6 +8,7 @@ use ravn_shared::tokens::Token;
 use super::engine::Stream;
 use super::recording::{Reader, RecordingError};
 use super::rng;
+use crate::horizon::Horizon;
 use crate::sequence::apply::apply;
 use crate::sequence::chunk::ThreadId;
 use crate::sequence::intake::Intake;
@@ -115,7 +116,7 @@ pub fn replay(
     for (id, batch) in (1..).zip(Reader::open(path)?) {
         match batch {
             Ok(batch) => {
-                if let Err(error) = intake.batch(id, &batch) {
+                if let Err(error) = intake.batch(id, &batch, Horizon::NONE) {
                     tracing::warn!("{}: batch {id} is left out: {error}", path.display());
                 }
             }

@@ -10,6 +10,7 @@ use ravn_shared::wire::{Batch, Header, WireError, decode_batch};
 use super::chunk::{self, ThreadId};
 use super::lane::LaneId;
 use super::merge::{Act, Arrival, Event, ExecAct, Merge, Released};
+use crate::horizon::Horizon;
 use crate::model::rng;
 use crate::verdict::ProcessId;
 
@@ -40,19 +41,26 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// Takes in a batch; `id` grows from batch to batch.
+    /// Takes in a batch; `id` grows from batch to batch. Its records tell of no time behind the
+    /// horizon.
     ///
     /// # Errors
     /// The bytes are no batch; nothing of it is used, and it counts as done.
-    pub fn batch(&mut self, id: u64, bytes: &[u8]) -> Result<(), WireError> {
+    pub fn batch(&mut self, id: u64, bytes: &[u8], horizon: Horizon) -> Result<(), WireError> {
         self.last = self.last.max(id);
         let batch = decode_batch(bytes)?;
-        let Batch { header, records } = batch;
+        let Batch {
+            header,
+            mut records,
+        } = batch;
+        for record in &mut records {
+            record.time_ns = horizon.bound(record.time_ns);
+        }
         let newest = records.iter().map(|record| record.time_ns).max();
         self.merge.advance(newest.unwrap_or(0));
         let mut open = Open::default();
         for record in &records {
-            self.record(id, &header, record, &mut open);
+            self.record((id, horizon), &header, record, &mut open);
         }
         for (stream, cpu, taken) in &header.lost.taken {
             if *stream == Stream::Sequence {
@@ -69,7 +77,13 @@ impl Intake {
         Ok(())
     }
 
-    fn record(&mut self, id: u64, header: &Header<'_>, record: &Record<'_>, open: &mut Open) {
+    fn record(
+        &mut self,
+        (id, horizon): (u64, Horizon),
+        header: &Header<'_>,
+        record: &Record<'_>,
+        open: &mut Open,
+    ) {
         let lane = LaneId {
             load_id: header.lost.load_id,
             cpu: record.cpu,
@@ -81,13 +95,15 @@ impl Intake {
                 0 => USUAL_HZ,
                 hz => hz.min(100_000),
             };
+            let tick_ns = 1_000_000_000 / u64::from(hz);
+            let span_ns = u64::from(chunk.ticks).saturating_mul(tick_ns);
             let (new, late) = self.merge.chunk(Arrival {
                 lane,
                 first_n: record.n,
                 count: chunk.count,
                 opened_ns: record.time_ns,
-                ticks: chunk.ticks,
-                tick_ns: 1_000_000_000 / u64::from(hz),
+                closed_ns: horizon.bound(record.time_ns.saturating_add(span_ns)),
+                tick_ns,
                 runs,
                 bytes: chunk.words.len(),
                 batch: id,

@@ -61,6 +61,7 @@ impl Lane {
 pub struct Lanes {
     lanes: HashMap<LaneId, Lane>,
     ranks: u32,
+    gone: Vec<(LaneId, Stream)>,
 }
 
 /// Most CPUs over all loads; a forged batch cannot make more.
@@ -113,9 +114,18 @@ impl Lanes {
         }
     }
 
+    /// Makes [`Self::changed`] tell that all are gone.
+    pub fn forget_all(&mut self) {
+        for (id, lane) in self.lanes.drain() {
+            let streams = lane.judged.into_keys();
+            self.gone.extend(streams.map(|stream| (id, stream)));
+        }
+    }
+
     /// Ranges that changed since the last call; None for those of a load that is long gone.
     pub fn changed(&mut self) -> Vec<(LaneId, Stream, Option<&Ranges>)> {
-        let mut changed = Vec::new();
+        let gone = std::mem::take(&mut self.gone).into_iter();
+        let mut changed: Vec<_> = gone.map(|(id, stream)| (id, stream, None)).collect();
         let newest = self.lanes.values().map(|lane| lane.heard_ns).max();
         let old_ns = newest.unwrap_or(0).saturating_sub(FORGOTTEN_NS);
         let old: Vec<LaneId> = self

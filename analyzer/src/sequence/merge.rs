@@ -93,8 +93,8 @@ pub struct Arrival {
     pub count: u32,
     /// When it was opened.
     pub opened_ns: u64,
-    /// Jiffies from opening to closing.
-    pub ticks: u32,
+    /// When it was closed, to the tick.
+    pub closed_ns: u64,
     /// Nanoseconds a jiffy.
     pub tick_ns: u64,
     /// Its runs.
@@ -219,6 +219,16 @@ impl Merge {
         *self = fresh;
     }
 
+    /// Another boot: its clock begins anew, and nothing of the one before goes on.
+    pub fn begin_anew(&mut self) {
+        let mut lanes = std::mem::take(&mut self.lanes);
+        lanes.forget_all();
+        *self = Self {
+            lanes,
+            ..Self::default()
+        };
+    }
+
     /// A thread is gone for good.
     pub fn forget(&mut self, thread: ThreadId) {
         self.restored.remove(&thread);
@@ -252,7 +262,6 @@ impl Merge {
         } = arrival;
         let count = u64::from(arrival.count);
         let tick_ns = arrival.tick_ns;
-        let span_ns = u64::from(arrival.ticks).saturating_mul(tick_ns);
         let now_ns = self.now_ns;
         let lane = self.lanes.get(id);
         lane.heard_ns = now_ns;
@@ -265,7 +274,7 @@ impl Merge {
         lane.next_n = lane.next_n.max(first_n.saturating_add(count));
         // Jiffies are floored at both ends: a tick less is surely complete, a tick more
         // surely holds every syscall.
-        let closed_ns = arrival.opened_ns.saturating_add(span_ns);
+        let closed_ns = arrival.closed_ns;
         lane.complete_ns = lane.complete_ns.max(closed_ns.saturating_sub(tick_ns));
         let rank = lane.rank;
         let closed_ns = closed_ns.saturating_add(tick_ns);

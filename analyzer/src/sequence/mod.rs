@@ -18,6 +18,7 @@ pub mod worker;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -27,6 +28,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 pub use crate::model::ModelSource;
 
 use crate::checkpoint::Field;
+use crate::horizon::Horizon;
 use crate::verdict::{Mode, Surprise};
 use worker::Worker;
 
@@ -72,12 +74,15 @@ pub struct Report {
     pub tokens_scored: u64,
     /// Chunks since the start that came after their time.
     pub late: u64,
+    /// `fields` are all that there are, as [`SequenceHandle::tell_all`] asked.
+    pub whole: bool,
 }
 
 enum Order {
-    Batch(u64, Arc<[u8]>),
+    Batch(u64, Arc<[u8]>, Horizon),
     Restore(Vec<(String, Vec<u8>)>),
     TellAll,
+    BeginAnew,
     Reload,
 }
 
@@ -87,6 +92,7 @@ pub struct SequenceHandle {
     orders: Option<mpsc::Sender<Order>>,
     reports: UnboundedReceiver<Report>,
     thread: Option<JoinHandle<()>>,
+    still: Arc<AtomicBool>,
 }
 
 /// Longest wait for an order before what waits is looked at again.
@@ -99,9 +105,13 @@ const MOST_ORDERS: usize = 64;
 pub fn spawn(options: Options) -> SequenceHandle {
     let (orders, inbox) = mpsc::channel();
     let (outbox, reports) = unbounded_channel();
+    let still = Arc::new(AtomicBool::new(false));
     let thread = thread::Builder::new()
         .name("ravn-sequence".to_owned())
-        .spawn(move || run(options, &inbox, &outbox));
+        .spawn({
+            let still = Arc::clone(&still);
+            move || run(options, &inbox, &outbox, &still)
+        });
     if let Err(error) = &thread {
         tracing::error!("no thread for sequences: {error}; raise TasksMax= or the user's limit");
     }
@@ -109,13 +119,14 @@ pub fn spawn(options: Options) -> SequenceHandle {
         orders: Some(orders),
         reports,
         thread: thread.ok(),
+        still,
     }
 }
 
 impl SequenceHandle {
     /// Feeds a batch as it was taken, of any class; `id` grows by one from batch to batch.
-    pub fn feed(&self, id: u64, bytes: Arc<[u8]>) {
-        self.send(Order::Batch(id, bytes));
+    pub fn feed(&self, id: u64, bytes: Arc<[u8]>, horizon: Horizon) {
+        self.send(Order::Batch(id, bytes, horizon));
     }
 
     /// Gives back checkpoint fields (`s:`, `c:`), before the first batch.
@@ -126,6 +137,16 @@ impl SequenceHandle {
     /// Asks for every checkpoint field in the next report: what had been stored is lost.
     pub fn tell_all(&self) {
         self.send(Order::TellAll);
+    }
+
+    /// The host was started anew: none of its threads is there any more.
+    pub fn begin_anew(&self) {
+        self.send(Order::BeginAnew);
+    }
+
+    /// Whether nothing can come now, so that what waits for something else waits on.
+    pub fn stand_still(&self, still: bool) {
+        self.still.store(still, Ordering::Relaxed);
     }
 
     /// Loads the model again from its source.
@@ -169,7 +190,12 @@ fn step_back() {
     }
 }
 
-fn run(options: Options, inbox: &mpsc::Receiver<Order>, outbox: &UnboundedSender<Report>) {
+fn run(
+    options: Options,
+    inbox: &mpsc::Receiver<Order>,
+    outbox: &UnboundedSender<Report>,
+    still: &AtomicBool,
+) {
     step_back();
     let mut worker = Worker::new(options);
     // While nothing comes, stream time goes on with the clock of the wall.
@@ -187,15 +213,16 @@ fn run(options: Options, inbox: &mpsc::Receiver<Order>, outbox: &UnboundedSender
             for order in first.into_iter().chain(more) {
                 taken += 1;
                 match order {
-                    Order::Batch(id, bytes) => worker.take(id, &bytes),
+                    Order::Batch(id, bytes, horizon) => worker.take(id, &bytes, horizon),
                     Order::Restore(fields) => worker.restore(&fields),
                     Order::TellAll => worker.all_changed(),
+                    Order::BeginAnew => worker.begin_anew(),
                     Order::Reload => worker.load(),
                 }
             }
             worker.hurry(taken > MOST_ORDERS);
             let (now_ns, waits) = worker.clock();
-            if !idle {
+            if !idle || still.load(Ordering::Relaxed) {
                 heard = (Instant::now(), now_ns);
             } else if waits {
                 let passed = u64::try_from(heard.0.elapsed().as_nanos()).unwrap_or(u64::MAX);
@@ -216,6 +243,38 @@ mod tests {
     use super::*;
     use merge::simulate::Machine;
 
+    /// What came before an outage waits for what comes after it.
+    #[test]
+    fn while_nothing_can_come_stream_time_stands_still() {
+        let mut machine = Machine::new(11, 2, 4);
+        machine.run(500);
+        let mut handle = spawn(Options {
+            model: ModelSource::None,
+            ..Options::default()
+        });
+        handle.stand_still(true);
+        let batches = machine.arrivals();
+        let last = batches.len() as u64;
+        for (id, batch) in (1..).zip(batches) {
+            handle.feed(id, batch.into(), Horizon::NONE);
+        }
+        thread::sleep(Duration::from_nanos(lane::WAIT_NS) * 2);
+        let mut done_upto = 0;
+        while let Ok(report) = handle.reports().try_recv() {
+            done_upto = report.done_upto;
+        }
+        assert!(done_upto < last);
+        let since = Instant::now();
+        handle.stand_still(false);
+        while done_upto < last {
+            done_upto = handle.reports().blocking_recv().unwrap().done_upto;
+        }
+        assert!(
+            since.elapsed() > Duration::from_millis(500),
+            "the wait begins anew"
+        );
+    }
+
     /// Through the thread: every syscall is judged once, also those that only the clock of
     /// the wall releases, and every batch is done.
     #[test]
@@ -229,7 +288,7 @@ mod tests {
         });
         let last = batches.len() as u64;
         for (id, batch) in (1..).zip(batches) {
-            handle.feed(id, batch.into());
+            handle.feed(id, batch.into(), Horizon::NONE);
         }
         let mut judged = 0;
         loop {

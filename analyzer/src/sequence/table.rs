@@ -157,6 +157,13 @@ impl Table {
         }
     }
 
+    /// Forgets everybody, in the checkpoint too.
+    pub fn clear(&mut self) {
+        self.all_changed();
+        self.threads.clear();
+        self.processes.clear();
+    }
+
     /// Makes [`Self::changed`] give everything.
     pub fn all_changed(&mut self) {
         self.changed_threads.extend(self.threads.keys());

@@ -15,6 +15,7 @@ use super::rounds::{self, Fault, Work};
 use super::table::Table;
 use super::{Options, Report};
 use crate::checkpoint::Field;
+use crate::horizon::Horizon;
 use crate::model::engine::Stream;
 use crate::model::net::HIDDEN;
 use crate::model::score::ProcessScore;
@@ -48,6 +49,8 @@ pub struct Worker {
     pending: Vec<Numbers>,
     last_done: u64,
     last_mode: Option<Mode>,
+    /// The next report has every field.
+    whole: bool,
     #[cfg(test)]
     pub(super) trip: bool,
 }
@@ -71,6 +74,7 @@ impl Worker {
             pending: Vec::new(),
             last_done: 0,
             last_mode: None,
+            whole: false,
             #[cfg(test)]
             trip: false,
         };
@@ -151,6 +155,16 @@ impl Worker {
     pub fn all_changed(&mut self) {
         self.table.all_changed();
         self.intake.merge.lanes.all_changed();
+        self.whole = true;
+    }
+
+    /// The host was started anew. What waits is counted as judged by the rules alone: its threads
+    /// are no more.
+    pub fn begin_anew(&mut self) {
+        self.pending.extend(self.intake.release(true).judged);
+        self.intake.merge.begin_anew();
+        self.table.clear();
+        self.budget_ns = 0;
     }
 
     fn restore_lane(&mut self, name: &str, value: &[u8]) -> Option<()> {
@@ -178,8 +192,8 @@ impl Worker {
     }
 
     /// Takes a batch in.
-    pub fn take(&mut self, id: u64, bytes: &[u8]) {
-        if let Err(error) = self.intake.batch(id, bytes) {
+    pub fn take(&mut self, id: u64, bytes: &[u8], horizon: Horizon) {
+        if let Err(error) = self.intake.batch(id, bytes, horizon) {
             tracing::warn!("batch {id} is not read: {error}");
         }
     }
@@ -328,7 +342,8 @@ impl Worker {
             && self.pending.is_empty()
             && fields.is_empty()
             && done_upto == self.last_done
-            && self.last_mode == Some(mode);
+            && self.last_mode == Some(mode)
+            && !self.whole;
         if nothing {
             return None;
         }
@@ -345,6 +360,7 @@ impl Worker {
             tokens_seen: self.tokens_seen,
             tokens_scored: self.tokens_scored,
             late: self.intake.late,
+            whole: std::mem::take(&mut self.whole),
         })
     }
 

@@ -9,6 +9,7 @@ use ravn_fuzz::peak_of;
 #[path = "../../../analyzer/src"]
 #[allow(dead_code)]
 mod analyzer {
+    pub mod horizon;
     pub mod verdict;
 }
 #[path = "../../../analyzer/src/model"]
@@ -25,7 +26,7 @@ mod sequence {
     pub mod merge;
     pub mod ranges;
 }
-use analyzer::verdict;
+use analyzer::{horizon, verdict};
 use sequence::intake::Intake;
 
 /// Tables begin at some size, and an error may be long.
@@ -47,7 +48,7 @@ fuzz_target!(|data: &[u8]| {
     let ((), peak) = peak_of(|| {
         let mut intake = Intake::default();
         for (id, batch) in (1..).zip(batches(data)) {
-            if intake.batch(id, batch).is_ok() {
+            if intake.batch(id, batch, horizon::Horizon::NONE).is_ok() {
                 intake.release(false);
             }
         }

@@ -65,12 +65,30 @@ impl Judging {
         self.pending.fields.extend(self.ledger.changed());
     }
 
-    /// Everything that can be told again is told in the next commit: Redis has lost it.
+    /// Everything that can be told again is told: Redis has lost it. The sequence thread's part
+    /// comes with its next report; until then [`Self::is_whole`] is false.
     pub fn all_changed(&mut self) {
+        self.sequence.tell_all();
+        self.untold = true;
+        self.own_changed();
+    }
+
+    /// Whether the next commit can replace the checkpoint.
+    pub fn is_whole(&self) -> bool {
+        !self.untold
+    }
+
+    /// The sequence thread told all, or never will.
+    pub(super) fn all_told(&mut self) {
+        if std::mem::take(&mut self.untold) {
+            // Commits since may have taken some of it.
+            self.own_changed();
+        }
+    }
+
+    fn own_changed(&mut self) {
         self.ledger.all_changed();
         self.judge.all_changed();
-        // Its fields come with its next report, and go with the commit after that.
-        self.sequence.tell_all();
         let own = [
             ("l:boots", Some(self.boots.packed())),
             ("l:server", self.server.clone()),
@@ -91,7 +109,7 @@ impl Judging {
                 .fields
                 .insert("l:server".to_owned(), self.server.clone());
         }
-        self.ledger.redis_serves();
+        self.redis_serves();
     }
 
     /// Redis lost what it held.

@@ -23,11 +23,15 @@ impl Judging {
             return false;
         }
         match self.read(bytes) {
-            Ok(batch) => {
+            Ok(mut batch) => {
+                let horizon = self.boots.horizon();
+                for record in &mut batch.records {
+                    record.time_ns = horizon.bound(record.time_ns);
+                }
                 self.observe(&batch);
                 if self.scores {
                     let id = self.waiting.push_fed(bytes);
-                    self.sequence.feed(id, Arc::clone(bytes));
+                    self.sequence.feed(id, Arc::clone(bytes), horizon);
                 } else {
                     self.waiting.push_judged(bytes);
                 }
@@ -75,6 +79,8 @@ impl Judging {
             return;
         }
         tracing::info!("batches of another boot of the host: its processes are judged anew");
+        self.sequence.begin_anew();
+        self.rates.newest_ns = 0;
         match self.new_judge() {
             Ok(judge) => {
                 self.judge = judge;

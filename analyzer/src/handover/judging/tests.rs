@@ -21,6 +21,10 @@ fn recipe() -> Recipe {
 }
 
 fn exits(boot_id: [u8; 16], numbers: std::ops::Range<u64>) -> Arc<[u8]> {
+    exits_at(1_000, boot_id, numbers)
+}
+
+fn exits_at(time_ns: u64, boot_id: [u8; 16], numbers: std::ops::Range<u64>) -> Arc<[u8]> {
     let header = Header {
         schema: SCHEMA,
         host: "h",
@@ -42,7 +46,7 @@ fn exits(boot_id: [u8; 16], numbers: std::ops::Range<u64>) -> Arc<[u8]> {
         let record = Record {
             cpu: 0,
             n,
-            time_ns: 1_000,
+            time_ns,
             task: Task::default(),
             place: Place::default(),
             event,
@@ -178,11 +182,42 @@ fn what_redis_lost_is_told_whole() {
         "what did not change is not told again"
     );
     judging.all_changed();
-    let mut again = names(&mut judging);
+    let begun = names(&mut judging);
+    assert!(begun.iter().any(|name| name.starts_with("p:")));
+    assert!(!judging.is_whole(), "it would be erased without c: and s:");
     report(&mut judging);
-    again.extend(names(&mut judging));
+    assert!(judging.is_whole());
+    let again = names(&mut judging);
     let missing: Vec<_> = first.difference(&again).collect();
     assert!(missing.is_empty(), "{missing:?} of {first:?}");
+}
+
+#[test]
+fn a_sequence_thread_that_is_gone_keeps_no_checkpoint_from_being_written_anew() {
+    let mut judging = Judging::new(recipe()).unwrap();
+    judging.take(&exits(clock::boot_id().unwrap(), 0..10));
+    judging.all_changed();
+    names(&mut judging);
+    judging.sequence_failed("gone", u64::MAX);
+    assert!(judging.is_whole());
+    assert!(
+        names(&mut judging)
+            .iter()
+            .any(|name| name.starts_with("p:"))
+    );
+}
+
+#[test]
+fn a_time_of_the_far_future_does_not_move_the_judge() {
+    let mut judging = Judging::new(recipe()).unwrap();
+    let boot = clock::boot_id().unwrap();
+    judging.take(&exits_at(u64::MAX / 2, boot, 0..3));
+    assert_eq!(judged(&judging), (3, 0));
+    assert!(judging.rates.newest_ns <= judging.now_ns());
+    judging.gather();
+    let clock = judging.pending.fields.get("j:clock").unwrap().as_ref();
+    let clock: serde_json::Value = rmp_serde::from_slice(clock.unwrap()).unwrap();
+    assert!(clock[0].as_u64().unwrap() <= judging.now_ns());
 }
 
 #[test]

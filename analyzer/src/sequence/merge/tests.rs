@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use super::simulate::{Deed, LOAD, Machine, TICK_NS, batch_of};
 use super::*;
+use crate::horizon::Horizon;
 use crate::sequence::intake::Intake;
 use proptest::prelude::*;
 use ravn_shared::event::{Chunk as Words, Event as Payload, Place, Record, Task};
@@ -34,7 +35,7 @@ fn run(batches: &[Vec<u8>]) -> Run {
     let mut id = 0;
     for batch in batches {
         id += 1;
-        run.intake.batch(id, batch).unwrap();
+        run.intake.batch(id, batch, Horizon::NONE).unwrap();
         let released = run.intake.release(false);
         run.judged += released
             .judged
@@ -160,7 +161,7 @@ fn a_replay_repeats_nothing_and_loses_nothing() {
         let mut items = Vec::new();
         let mut cursors = HashMap::default();
         for (id, batch) in (1..).zip(&batches[..cut]) {
-            first.batch(id, batch).unwrap();
+            first.batch(id, batch, Horizon::NONE).unwrap();
             let released = first.release(false);
             items.extend(released.items);
             cursors.extend(released.cursors);
@@ -182,7 +183,7 @@ fn a_replay_repeats_nothing_and_loses_nothing() {
             second.merge.restore(thread, process, Some(cursor));
         }
         for (id, batch) in (1..).zip(&batches).skip(done) {
-            second.batch(id, batch).unwrap();
+            second.batch(id, batch, Horizon::NONE).unwrap();
             items.extend(second.release(false).items);
         }
         items.extend(second.release(true).items);
@@ -233,7 +234,7 @@ fn taken_counters_release_without_a_wait() {
         &[chunk_record(0, 0, second, &a)],
         vec![(1, 1)],
     );
-    intake.batch(1, &bytes).unwrap();
+    intake.batch(1, &bytes, Horizon::NONE).unwrap();
     assert!(
         intake.release(false).items.is_empty(),
         "CPU 1 is outstanding"
@@ -247,7 +248,7 @@ fn taken_counters_release_without_a_wait() {
         ],
         vec![(0, 2), (1, 1)],
     );
-    intake.batch(2, &bytes).unwrap();
+    intake.batch(2, &bytes, Horizon::NONE).unwrap();
     assert_eq!(intake.release(false).judged.len(), 2);
     assert_eq!(intake.done_upto(), 1);
     intake.merge.advance(later + lane_wait());
@@ -269,9 +270,8 @@ fn late_chunks_are_marked_and_judged() {
         (1, chunk_record(0, 0, 5 * second, &a)),
         (2, chunk_record(1, 0, second, &b)),
     ] {
-        intake
-            .batch(id, &batch_of(Class::Sequences, &[record], Vec::new()))
-            .unwrap();
+        let bytes = batch_of(Class::Sequences, &[record], Vec::new());
+        intake.batch(id, &bytes, Horizon::NONE).unwrap();
         intake.merge.advance(5 * second + lane_wait());
         assert_eq!(intake.release(false).items.len(), 1);
     }
@@ -310,7 +310,7 @@ fn what_a_stray_sets_aside_is_handed_on_with_it() {
         first_n: 10,
         count: 1,
         opened_ns: 100,
-        ticks: 10,
+        closed_ns: 100 + 10 * 1000,
         tick_ns: 1000,
         runs: vec![crate::sequence::chunk::Run {
             thread,
@@ -333,4 +333,55 @@ fn what_a_stray_sets_aside_is_handed_on_with_it() {
     let mut settled = released.settled;
     settled.sort_unstable();
     assert_eq!(settled, [2, 3]);
+}
+
+/// A forged or damaged chunk, or record, of the far future holds nobody up, and does not carry
+/// stream time with it.
+#[test]
+fn a_time_of_the_far_future_stops_nothing() {
+    let second = 1_000_000_000;
+    let words = one_call(5, 1);
+    let far = u64::MAX / 2;
+    let mut forged = chunk_record(0, 0, second, &words);
+    if let Payload::Chunk(chunk) = &mut forged.event {
+        chunk.ticks = u32::MAX;
+    }
+    let strange = event_at(far);
+    for record in [forged, chunk_record(0, 0, far, &words), strange] {
+        let mut intake = Intake::default();
+        let arrived = Horizon::ours(2 * second);
+        let bytes = batch_of(Class::Sequences, &[record], vec![]);
+        intake.batch(1, &bytes, arrived).unwrap();
+        assert!(intake.merge.now_ns() <= 2 * second);
+        // What comes then is in time, and once its own time has come, all is done.
+        let mut late = chunk_record(1, 0, 2 * second, &words);
+        late.cpu = 1;
+        let bytes = batch_of(Class::Sequences, &[late], vec![]);
+        intake.batch(2, &bytes, arrived).unwrap();
+        assert_eq!(intake.late, 0);
+        intake.merge.advance(2 * second + lane_wait());
+        intake.release(false);
+        assert_eq!(intake.done_upto(), 2);
+    }
+}
+
+/// A record without a chunk.
+fn event_at(time_ns: u64) -> Record<'static> {
+    Record {
+        cpu: 0,
+        n: 0,
+        time_ns,
+        task: Task {
+            tgid: 5,
+            pid: 5,
+            start_ns: 1,
+            ..Task::default()
+        },
+        place: Place::default(),
+        event: Payload::Bpf(ravn_shared::event::Bpf {
+            command: 5,
+            object_type: 0,
+            ret: 0,
+        }),
+    }
 }

@@ -61,7 +61,7 @@ fn worker(scratch: &Scratch) -> Worker {
 fn feed(worker: &mut Worker, batches: &[Vec<u8>], first: u64) -> Vec<Report> {
     let mut reports = Vec::new();
     for (id, batch) in (first..).zip(batches) {
-        worker.take(id, batch);
+        worker.take(id, batch, Horizon::NONE);
         reports.extend(worker.turn(false));
     }
     reports.extend(worker.turn(true));
@@ -224,7 +224,7 @@ fn a_restart_from_the_checkpoint_ends_where_an_undisturbed_run_does() {
         let mut first = worker(&scratch);
         let mut reports = Vec::new();
         for (id, batch) in (1..).zip(&batches[..cut]) {
-            first.take(id, batch);
+            first.take(id, batch, Horizon::NONE);
             reports.extend(first.turn(false));
         }
         let done = reports.last().unwrap().done_upto as usize;
@@ -268,6 +268,81 @@ fn fields(reports: &[Report]) -> HashMap<String, Vec<u8>> {
         };
     }
     fields
+}
+
+#[test]
+fn after_a_boot_nothing_of_the_one_before_is_left() {
+    let scratch = Scratch::new();
+    let mut worker = worker(&scratch);
+    let mut batches = session(0, &LONG);
+    let mut reports = feed(&mut worker, &batches, 1);
+    assert!(!fields(&reports).is_empty());
+    // One that waits when the host goes down.
+    let ghost = words(12, 5, &[1]);
+    let record = Record {
+        cpu: 0,
+        n: 46,
+        time_ns: 3_000_000_000,
+        task: Task::default(),
+        place: Place::default(),
+        event: Event::Chunk(Chunk {
+            count: 1,
+            ticks: 9,
+            words: &ghost,
+        }),
+    };
+    worker.take(
+        3,
+        &batch_of(Class::Sequences, &[record], vec![]),
+        Horizon::NONE,
+    );
+    worker.begin_anew();
+    let report = worker.turn(false).unwrap();
+    assert_eq!(
+        (report.done_upto, &report.judged[..]),
+        (3, &[(77, 0, 46, 1)][..])
+    );
+    reports.push(report);
+    assert_eq!(fields(&reports), HashMap::default());
+    // Its clock begins anew: times are less than before, and nothing is late.
+    for (batch, load) in batches.iter_mut().zip(1..) {
+        let mut decoded = ravn_shared::wire::decode_batch(batch).unwrap();
+        decoded.header.lost.load_id = 78;
+        for record in &mut decoded.records {
+            record.time_ns = 1_000_000_000 + load;
+        }
+        let records: Vec<Vec<u8>> = decoded.records.iter().map(encoded).collect();
+        let mut bytes = Vec::new();
+        let slices = records.iter().map(Vec::as_slice);
+        ravn_shared::wire::encode_batch(&decoded.header, slices, &mut bytes).unwrap();
+        *batch = bytes;
+    }
+    let reports = feed(&mut worker, &batches, 4);
+    let last = reports.last().unwrap();
+    assert_eq!((last.done_upto, last.late), (5, 0));
+    assert!(last.tokens_scored > 60, "{}", last.tokens_scored);
+}
+
+fn encoded(record: &Record<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    ravn_shared::wire::encode_record(record, &mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn all_is_told_when_asked_for_even_if_that_is_nothing() {
+    let scratch = Scratch::new();
+    let mut worker = worker(&scratch);
+    worker.turn(false);
+    worker.all_changed();
+    let report = worker.turn(false).unwrap();
+    assert!(report.whole && report.fields.is_empty());
+    let all = fields(&feed(&mut worker, &session(0, &LONG), 1));
+    worker.all_changed();
+    let report = worker.turn(false).unwrap();
+    assert!(report.whole);
+    assert_eq!(fields(&[report]), all);
+    assert!(worker.turn(false).is_none());
 }
 
 #[test]
@@ -359,8 +434,8 @@ fn a_panic_elsewhere_gives_up_what_waits_and_goes_on() {
     let scratch = Scratch::new();
     let mut worker = worker(&scratch);
     let batches = session(0, &LONG);
-    worker.take(1, &batches[0]);
-    worker.take(2, &batches[1]);
+    worker.take(1, &batches[0], Horizon::NONE);
+    worker.take(2, &batches[1], Horizon::NONE);
     let report = worker.recover(&"a bug").unwrap();
     assert_eq!(
         (report.done_upto, &report.judged[..]),
