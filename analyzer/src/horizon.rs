@@ -1,7 +1,8 @@
-//! No record can tell of a time after its arrival.
+//! No record can tell of a time after its arrival, as far as that is known.
 
-/// The clock of another machine may differ from ours by so much, nanoseconds.
-const GRACE_NS: u64 = 300_000_000_000;
+/// Another machine's time may be ahead of what its records told by so much, nanoseconds: batches
+/// that waited come at once. Below the time for which a batch is waited at most.
+pub const GRACE_NS: u64 = 20_000_000_000;
 
 /// The latest time that a record may tell of. A forged or damaged time of the far future would
 /// stop the clocks that go by the records' times.
@@ -26,7 +27,7 @@ impl Horizon {
         }
     }
 
-    /// Of records of another machine, of whose clock `now_ns` is reckoned.
+    /// Of records of another machine, where `now_ns` is what its last ones told and the time since.
     pub const fn another(now_ns: u64) -> Self {
         Self {
             now_ns,

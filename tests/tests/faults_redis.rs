@@ -141,20 +141,39 @@ fn filled_by_what_is_taken() {
     let Some(mut line) = Line::start("faults_redis::filled_by_what_is_taken").unwrap() else {
         return;
     };
+    fill_by_what_is_taken(&mut line, false);
+}
+
+/// And no session can be had: to announce one takes memory too.
+#[test]
+fn filled_by_what_is_taken_and_cut_off() {
+    let name = "faults_redis::filled_by_what_is_taken_and_cut_off";
+    let Some(mut line) = Line::start(name).unwrap() else {
+        return;
+    };
+    fill_by_what_is_taken(&mut line, true);
+}
+
+fn fill_by_what_is_taken(line: &mut Line, cut_off: bool) {
     let mut admin = line.sandbox.redis.admin().unwrap();
     let taken = wait_until(PATIENCE, "batches that are taken and not covered", || {
         line.analyzer()?.signal(libc::SIGSTOP)?;
         line.storm(4000, 8000)?;
         std::thread::sleep(Duration::from_secs(2));
         line.analyzer()?.signal(libc::SIGCONT)?;
-        taken_whole(&mut line, &mut admin)
+        taken_whole(line, &mut admin)
     })
     .unwrap();
-    let most = used(&mut admin) - taken / 2;
+    // All but the last of it has to go: nothing that is there may wait for something to come.
+    let most = used(&mut admin) - taken / 10 * 9;
     redis::cmd("CONFIG")
         .arg(&["SET", "maxmemory", &most.to_string()])
         .exec(&mut admin)
         .unwrap();
+    if cut_off {
+        line.order(&["CLIENT", "KILL", "USER", "ravn-analyzer"])
+            .unwrap();
+    }
     line.analyzer().unwrap().signal(libc::SIGCONT).unwrap();
     wait_until(PATIENCE, "a word of the analyzer", || {
         Ok((line.analyzer()?.says("OOM") > 0).then_some(()))
@@ -165,6 +184,8 @@ fn filled_by_what_is_taken() {
     })
     .unwrap();
     drop(admin);
+    // So little room is enough to get out of it, not to work in.
+    line.order(&["CONFIG", "SET", "maxmemory", "0"]).unwrap();
     line.after_fault(Instant::now()).unwrap();
 }
 

@@ -1,9 +1,11 @@
 //! Which boot of the host is judged. Batches of the last boot may still lie in Redis after
 //! a restart of the machine; a host's name under which two boots alternate is forged.
 
+use std::time::Instant;
+
 use ravn_shared::clock;
 
-use crate::horizon::Horizon;
+use crate::horizon::{GRACE_NS, Horizon};
 
 /// Most boots that are remembered.
 const MOST: usize = 16;
@@ -15,6 +17,8 @@ pub struct Boots {
     local: Option<[u8; 16]>,
     /// Of the last batch: realtime − boottime, nanoseconds.
     offset_ns: Option<i64>,
+    /// Time of the newest record of this boot, and when it came.
+    told: Option<(u64, Instant)>,
 }
 
 /// What a batch's boot id means.
@@ -64,6 +68,7 @@ impl Boots {
             }
         }
         self.offset_ns = None;
+        self.told = None;
     }
 
     /// A batch of the present boot told its clock.
@@ -71,26 +76,50 @@ impl Boots {
         self.offset_ns = Some(offset_ns);
     }
 
-    /// CLOCK_BOOTTIME of the host that is judged, nanoseconds: this machine's, or, of
-    /// another machine or boot, the time of day less its last batch's offset.
+    /// CLOCK_BOOTTIME of the host that is judged, nanoseconds: this machine's. Of another machine or
+    /// boot, the time of day less its last batch's offset, held to what its records told: clocks
+    /// differ, and an offset may be wrong.
     pub fn now_ns(&self) -> u64 {
-        self.reckoned_ns().unwrap_or_else(clock::boottime_ns)
-    }
-
-    /// The latest time that a batch of the present boot may tell of now.
-    pub fn horizon(&self) -> Horizon {
-        self.reckoned_ns()
-            .map_or_else(|| Horizon::ours(clock::boottime_ns()), Horizon::another)
-    }
-
-    /// Of another machine or boot, once a batch told its clock.
-    fn reckoned_ns(&self) -> Option<u64> {
-        let offset = self.offset_ns?;
-        if self.local == Some(self.present()) {
-            return None;
-        }
+        let (Some(offset), false) = (self.offset_ns, self.is_ours()) else {
+            return clock::boottime_ns();
+        };
         let real = i128::from(clock::boottime_ns()) + i128::from(clock::offset_ns());
-        Some(u64::try_from(real - i128::from(offset)).unwrap_or_default())
+        let reckoned = u64::try_from(real - i128::from(offset)).unwrap_or_default();
+        match self.told_ns() {
+            Some(told) => reckoned.clamp(told, told.saturating_add(GRACE_NS)),
+            None => reckoned,
+        }
+    }
+
+    /// The latest time that a batch may tell of now whose oldest record is of `oldest_ns`. Of
+    /// another machine a whole batch that is ahead is believed: what lay between is lost, or was
+    /// long ago.
+    pub fn horizon(&self, oldest_ns: u64) -> Horizon {
+        if self.is_ours() {
+            return Horizon::ours(clock::boottime_ns());
+        }
+        match self.told_ns() {
+            Some(told) if oldest_ns <= told.saturating_add(GRACE_NS) => Horizon::another(told),
+            _ => Horizon::NONE,
+        }
+    }
+
+    /// The newest record of a batch was of this time.
+    pub fn told(&mut self, time_ns: u64) {
+        if self.told.is_none_or(|(newest_ns, _)| newest_ns < time_ns) {
+            self.told = Some((time_ns, Instant::now()));
+        }
+    }
+
+    /// What the records told, and the time since.
+    fn told_ns(&self) -> Option<u64> {
+        let (newest_ns, at) = self.told?;
+        let since = u64::try_from(at.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        Some(newest_ns.saturating_add(since))
+    }
+
+    fn is_ours(&self) -> bool {
+        self.local == Some(self.present())
     }
 
     /// For the checkpoint.
@@ -139,8 +168,34 @@ mod tests {
         boots.offset(ravn_shared::clock::offset_ns() - an_hour);
         let ahead = boots.now_ns() - ravn_shared::clock::boottime_ns();
         assert!(ahead.abs_diff(an_hour as u64) < 1_000_000_000, "{ahead}");
-        let late_ns = boots.now_ns() + 60_000_000_000;
-        assert_eq!(boots.horizon().bound(late_ns), late_ns, "clocks differ");
+    }
+
+    /// However far their times of day are apart.
+    #[test]
+    fn another_machines_time_is_what_its_records_tell() {
+        let mut boots = Boots::new();
+        boots.advance(&[9; 16]);
+        for offset in [i64::MIN, 0, i64::MAX] {
+            let (second, far) = (1_000_000_000, u64::MAX / 2);
+            let mut boots = Boots {
+                known: boots.known.clone(),
+                ..Boots::new()
+            };
+            boots.offset(offset);
+            assert_eq!(boots.horizon(7).bound(7), 7, "the first of all");
+            boots.told(100 * second);
+            boots.told(50 * second);
+            let now_ns = boots.now_ns();
+            assert!((100..=121).contains(&(now_ns / second)), "{now_ns}");
+            let near = 115 * second;
+            assert_eq!(boots.horizon(90 * second).bound(near), near);
+            let bound = boots.horizon(90 * second).bound(far);
+            assert!((100..=121).contains(&(bound / second)), "{bound}");
+            assert_eq!(
+                boots.horizon(500 * second).bound(501 * second),
+                501 * second
+            );
+        }
     }
 
     #[test]
@@ -149,6 +204,6 @@ mod tests {
         boots.advance(&ravn_shared::clock::boot_id().unwrap());
         boots.offset(0);
         let late_ns = ravn_shared::clock::boottime_ns() + 60_000_000_000;
-        assert!(boots.horizon().bound(late_ns) < late_ns);
+        assert!(boots.horizon(late_ns).bound(late_ns) < late_ns);
     }
 }

@@ -106,7 +106,11 @@ impl Engine {
                 Err(Broken::Redis(error)) => {
                     self.outage.failed(&error, &self.redis, &mut self.service);
                     if let Some(judging) = &mut self.judging {
-                        judging.redis_away();
+                        if is_full(&error) {
+                            judging.redis_full();
+                        } else {
+                            judging.redis_away();
+                        }
                     }
                     let wait = self.outage.backoff.wait();
                     if self.wait_out(wait).await {

@@ -22,6 +22,13 @@ use crate::verdict::Mode;
 /// A sequence thread that works reports each turn, many a second.
 const STUCK_AFTER: Duration = Duration::from_secs(2);
 
+/// While judging, Redis answers at least once a second: a commit, or that the queue is empty. When
+/// it does not, what waits for more waits on. Below the 1.5 s that it waits by design.
+const SILENCE: Duration = Duration::from_millis(1100);
+
+/// The field of the checkpoint with the boot that `s:` and `c:` are of.
+pub const SEQUENCES_OF: &str = "l:sequences";
+
 /// How a judge and a sequence thread are made.
 #[derive(Clone, Debug)]
 pub struct Recipe {
@@ -56,9 +63,11 @@ pub struct Judging {
     /// Run id of the Redis that holds the queue.
     server: Option<Vec<u8>>,
     done_upto: u64,
+    /// The boot that the sequence thread's fields are of.
+    sequences_of: Option<[u8; 16]>,
     /// The sequence thread was asked for all of its fields, and has not told them.
     untold: bool,
-    /// No connection to Redis can be had.
+    /// No connection to Redis can be had, and not for want of its memory.
     away: bool,
     /// When the sequence thread last said something.
     heard: Instant,
@@ -95,6 +104,7 @@ impl Judging {
             boots,
             server: None,
             done_upto: 0,
+            sequences_of: None,
             untold: false,
             away: false,
             heard: Instant::now(),
@@ -125,8 +135,14 @@ impl Judging {
     pub fn report(&mut self, report: Report) {
         self.heard = Instant::now();
         let now_ns = self.now_ns();
-        for surprise in report.surprises {
-            self.judge.surprise(surprise, now_ns);
+        if report.began_anew {
+            self.sequences_begin();
+        }
+        // Of the boot before, nobody is there any more.
+        if self.sequences_of == Some(self.boots.present()) {
+            for surprise in report.surprises {
+                self.judge.surprise(surprise, now_ns);
+            }
         }
         for (load, cpu, first, count) in report.judged {
             self.rates.syscalls += self.ledger.judged(load, cpu, first, count);
@@ -167,18 +183,39 @@ impl Judging {
         self.all_told();
     }
 
+    /// From here on the sequence thread speaks of the present boot alone.
+    fn sequences_begin(&mut self) {
+        let boot = self.boots.present();
+        self.sequences_of = Some(boot);
+        let field = (SEQUENCES_OF.to_owned(), Some(boot.to_vec()));
+        self.pending.fields.extend([field]);
+    }
+
     /// Redis is away: what is missing cannot come now, and neither can what waits for it.
     pub fn redis_away(&mut self) {
         self.away = true;
         self.ledger.redis_away();
-        self.sequence.stand_still(true);
+        self.sequence.stand_still();
+    }
+
+    /// Redis is at maxmemory: nothing comes either, but what waits in the sequence thread waits in
+    /// Redis too, and must be let go.
+    pub fn redis_full(&mut self) {
+        self.away = false;
+        self.ledger.redis_away();
+        self.sequence.go_on();
+    }
+
+    /// Redis gave an answer, whatever it is.
+    pub fn redis_spoke(&self) {
+        self.sequence.go_on_for(SILENCE);
     }
 
     /// Redis is there again, with what it held or without.
-    pub(super) fn redis_serves(&mut self) {
+    pub fn redis_serves(&mut self) {
         self.away = false;
         self.ledger.redis_serves();
-        self.sequence.stand_still(false);
+        self.redis_spoke();
         self.moved = Instant::now();
     }
 
@@ -226,6 +263,7 @@ impl Judging {
     /// Whether a commit must not wait for its second.
     pub fn is_urgent(&self) -> bool {
         !self.pending.alerts.is_empty()
+            || self.pending.retold
             || self
                 .pending
                 .published

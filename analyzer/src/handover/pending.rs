@@ -27,6 +27,8 @@ pub struct Pending {
     pub changes: u64,
     /// Names of the judge's fields in the checkpoint.
     pub saved: HashSet<String>,
+    /// All was told for a checkpoint that is written anew.
+    pub retold: bool,
     /// What the last commit that was tried held of this.
     pub tried: Option<Tried>,
 }
@@ -89,6 +91,7 @@ impl Pending {
         let Some(tried) = self.tried.take() else {
             return;
         };
+        self.retold = false;
         self.alerts.drain(..tried.alerts);
         self.letters.drain(..tried.letters);
         if self.published != Some(tried.level) {

@@ -64,11 +64,10 @@ impl Room {
 }
 
 impl Engine {
-    /// Redis refused for want of memory: to the ledger it is away, to the watchdog it is not. Nor
-    /// to the sequence thread: what waits there waits in Redis too, and must be let go.
+    /// Redis refused for want of memory: to the ledger it is away, to the watchdog it is not.
     pub(super) fn full(&mut self, judging: &mut Judging, error: &RedisError) {
         self.room.refused = Some(Instant::now());
-        judging.ledger.redis_away();
+        judging.redis_full();
         if judging.pending.fields.len() > MOST_FIELDS {
             judging.pending.fields.clear();
             self.committer.start_over();
@@ -118,7 +117,7 @@ impl Engine {
             }
             Ok(true) => {
                 if self.room.ends() {
-                    judging.ledger.redis_serves();
+                    judging.redis_serves();
                     self.outage.over();
                 }
                 Ok(true)

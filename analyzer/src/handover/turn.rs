@@ -36,6 +36,10 @@ impl Engine {
         let tap = Tap::start(self.redis.clone(), self.keys.tap());
         let mut next = Instant::now();
         let mut policy_at = next + POLICY_EVERY;
+        if !judging.is_whole() {
+            // A moment for the sequence thread: then the first commit can replace the checkpoint.
+            next += SECOND;
+        }
         let mut sequence_gone = false;
         loop {
             let behind = judging.is_behind();
@@ -61,7 +65,9 @@ impl Engine {
                     }
                     None => sequence_gone = true,
                 },
-                taken = intake.next(), if !behind => match taken {
+                taken = intake.next(), if !behind => {
+                    judging.redis_spoke();
+                    match taken {
                     Taken::Batch(bytes) => {
                         let bytes: Arc<[u8]> = bytes.into();
                         if judging.take(&bytes) {
@@ -76,6 +82,7 @@ impl Engine {
                     Taken::Full(error) => self.full(judging, &error),
                     Taken::Failed(error) => return Err(error.into()),
                     Taken::Lost => return Ok(End::Deposed),
+                    }
                 },
                 () = sleep_until(next.into()) => {}
             }
@@ -96,8 +103,11 @@ impl Engine {
                 Occasion::Change
             };
             let due = second || judging.is_urgent() || judging.covered() > MANY;
-            if due && !self.commit(connection, lease, judging, occasion).await? {
-                return Ok(End::Deposed);
+            if due {
+                if !self.commit(connection, lease, judging, occasion).await? {
+                    return Ok(End::Deposed);
+                }
+                judging.redis_spoke();
             }
             if Instant::now() >= policy_at {
                 self.fit(connection).await?;
@@ -129,7 +139,7 @@ impl Engine {
         rest(intake, judging);
         // Half for the sequences, half for Redis: what is left waits in its list.
         let half = (deadline - DRAIN / 2).into();
-        while !judging.is_done() {
+        while !judging.is_done() || !judging.is_whole() {
             tokio::select! {
                 report = judging.sequence().reports().recv() => match report {
                     Some(report) => judging.report(report),

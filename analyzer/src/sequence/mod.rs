@@ -18,7 +18,7 @@ pub mod worker;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -76,6 +76,8 @@ pub struct Report {
     pub late: u64,
     /// `fields` are all that there are, as [`SequenceHandle::tell_all`] asked.
     pub whole: bool,
+    /// Nothing of a boot before [`SequenceHandle::begin_anew`] comes after this.
+    pub began_anew: bool,
 }
 
 enum Order {
@@ -92,7 +94,9 @@ pub struct SequenceHandle {
     orders: Option<mpsc::Sender<Order>>,
     reports: UnboundedReceiver<Report>,
     thread: Option<JoinHandle<()>>,
-    still: Arc<AtomicBool>,
+    began: Instant,
+    /// Milliseconds since `began` until which stream time goes on with the clock of the wall.
+    until: Arc<AtomicU64>,
 }
 
 /// Longest wait for an order before what waits is looked at again.
@@ -105,12 +109,14 @@ const MOST_ORDERS: usize = 64;
 pub fn spawn(options: Options) -> SequenceHandle {
     let (orders, inbox) = mpsc::channel();
     let (outbox, reports) = unbounded_channel();
-    let still = Arc::new(AtomicBool::new(false));
+    let began = Instant::now();
+    let until = Arc::new(AtomicU64::new(u64::MAX));
     let thread = thread::Builder::new()
         .name("ravn-sequence".to_owned())
         .spawn({
-            let still = Arc::clone(&still);
-            move || run(options, &inbox, &outbox, &still)
+            let until = Arc::clone(&until);
+            let goes_on = move || milliseconds(began.elapsed()) < until.load(Ordering::Relaxed);
+            move || run(options, &inbox, &outbox, goes_on)
         });
     if let Err(error) = &thread {
         tracing::error!("no thread for sequences: {error}; raise TasksMax= or the user's limit");
@@ -119,7 +125,8 @@ pub fn spawn(options: Options) -> SequenceHandle {
         orders: Some(orders),
         reports,
         thread: thread.ok(),
-        still,
+        began,
+        until,
     }
 }
 
@@ -144,9 +151,20 @@ impl SequenceHandle {
         self.send(Order::BeginAnew);
     }
 
-    /// Whether nothing can come now, so that what waits for something else waits on.
-    pub fn stand_still(&self, still: bool) {
-        self.still.store(still, Ordering::Relaxed);
+    /// Nothing can come now: what waits for something else waits on.
+    pub fn stand_still(&self) {
+        self.until.store(0, Ordering::Relaxed);
+    }
+
+    /// What waits for something else waits no longer than it must.
+    pub fn go_on(&self) {
+        self.until.store(u64::MAX, Ordering::Relaxed);
+    }
+
+    /// The same for so long.
+    pub fn go_on_for(&self, time: Duration) {
+        let until = milliseconds(self.began.elapsed() + time);
+        self.until.store(until, Ordering::Relaxed);
     }
 
     /// Loads the model again from its source.
@@ -182,6 +200,10 @@ impl Drop for SequenceHandle {
 /// for scores. setpriority(2): on Linux the calling thread's own.
 const NICE: libc::c_int = 10;
 
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn step_back() {
     // SAFETY: no memory is passed, and 0 is the calling thread.
     if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) } != 0 {
@@ -194,7 +216,7 @@ fn run(
     options: Options,
     inbox: &mpsc::Receiver<Order>,
     outbox: &UnboundedSender<Report>,
-    still: &AtomicBool,
+    goes_on: impl Fn() -> bool,
 ) {
     step_back();
     let mut worker = Worker::new(options);
@@ -222,7 +244,7 @@ fn run(
             }
             worker.hurry(taken > MOST_ORDERS);
             let (now_ns, waits) = worker.clock();
-            if !idle || still.load(Ordering::Relaxed) {
+            if !idle || !goes_on() {
                 heard = (Instant::now(), now_ns);
             } else if waits {
                 let passed = u64::try_from(heard.0.elapsed().as_nanos()).unwrap_or(u64::MAX);
@@ -252,7 +274,7 @@ mod tests {
             model: ModelSource::None,
             ..Options::default()
         });
-        handle.stand_still(true);
+        handle.stand_still();
         let batches = machine.arrivals();
         let last = batches.len() as u64;
         for (id, batch) in (1..).zip(batches) {
@@ -265,7 +287,7 @@ mod tests {
         }
         assert!(done_upto < last);
         let since = Instant::now();
-        handle.stand_still(false);
+        handle.go_on();
         while done_upto < last {
             done_upto = handle.reports().blocking_recv().unwrap().done_upto;
         }

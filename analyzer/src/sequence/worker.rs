@@ -51,6 +51,8 @@ pub struct Worker {
     last_mode: Option<Mode>,
     /// The next report has every field.
     whole: bool,
+    /// The next report is the first of another boot.
+    began_anew: bool,
     #[cfg(test)]
     pub(super) trip: bool,
 }
@@ -75,6 +77,7 @@ impl Worker {
             last_done: 0,
             last_mode: None,
             whole: false,
+            began_anew: false,
             #[cfg(test)]
             trip: false,
         };
@@ -161,7 +164,9 @@ impl Worker {
     /// The host was started anew. What waits is counted as judged by the rules alone: its threads
     /// are no more.
     pub fn begin_anew(&mut self) {
-        self.pending.extend(self.intake.release(true).judged);
+        let given_up = self.intake.give_up();
+        self.pending.extend(given_up);
+        self.began_anew = true;
         self.intake.merge.begin_anew();
         self.table.clear();
         self.budget_ns = 0;
@@ -343,7 +348,8 @@ impl Worker {
             && fields.is_empty()
             && done_upto == self.last_done
             && self.last_mode == Some(mode)
-            && !self.whole;
+            && !self.whole
+            && !self.began_anew;
         if nothing {
             return None;
         }
@@ -361,6 +367,7 @@ impl Worker {
             tokens_scored: self.tokens_scored,
             late: self.intake.late,
             whole: std::mem::take(&mut self.whole),
+            began_anew: std::mem::take(&mut self.began_anew),
         })
     }
 

@@ -1,6 +1,6 @@
 //! Judging to and from a checkpoint.
 
-use super::{Judging, Recipe};
+use super::{Judging, Recipe, SEQUENCES_OF};
 use crate::checkpoint::CheckpointError;
 
 impl Judging {
@@ -18,11 +18,20 @@ impl Judging {
             judging.boots.restore(boots);
             judging.judge = judging.new_judge()?;
         }
+        // Killed before the sequence thread had dropped those of the boot before. Versions before
+        // this field dropped none.
+        let boot = judging.boots.present();
+        let of = fields.iter().find(|(name, _)| name == SEQUENCES_OF);
+        let stale = of.is_some_and(|(_, of)| of.as_slice() != boot);
         for (name, value) in fields {
             let taken = match name.split(':').next() {
                 Some("p" | "i" | "j") => {
                     judging.pending.saved.insert(name.clone());
                     judging.judge.restore(&name, &value)
+                }
+                Some("s" | "c") if stale => {
+                    judging.pending.fields.insert(name, None);
+                    continue;
                 }
                 Some("s" | "c") => {
                     sequences.push((name, value));
@@ -37,13 +46,14 @@ impl Judging {
             }
         }
         judging.sequence.restore(sequences);
+        judging.sequences_begin();
         judging.pending.published = None;
         Ok((judging, refused))
     }
 
     fn restore_own(&mut self, name: &str, value: &[u8]) -> Result<(), CheckpointError> {
         match name {
-            "l:boots" | "l:at" => {}
+            "l:boots" | "l:at" | SEQUENCES_OF => {}
             "l:server" => self.server = Some(value.to_vec()),
             "l:changes" => {
                 let text = str::from_utf8(value)
@@ -83,6 +93,7 @@ impl Judging {
         if std::mem::take(&mut self.untold) {
             // Commits since may have taken some of it.
             self.own_changed();
+            self.pending.retold = true;
         }
     }
 
@@ -92,6 +103,7 @@ impl Judging {
         let own = [
             ("l:boots", Some(self.boots.packed())),
             ("l:server", self.server.clone()),
+            (SEQUENCES_OF, self.sequences_of.map(Vec::from)),
         ];
         let own = own.map(|(name, value)| (name.to_owned(), value));
         self.pending.fields.extend(own);

@@ -11,6 +11,7 @@ use super::Judging;
 use crate::handover::boots::Boot;
 use crate::handover::facing::{self, Refusal};
 use crate::handover::ledger::Sight;
+use crate::horizon::Horizon;
 
 /// Most bytes of a dead batch that are kept for a look.
 const LETTER_BYTES: usize = 64 * 1024;
@@ -24,10 +25,7 @@ impl Judging {
         }
         match self.read(bytes) {
             Ok(mut batch) => {
-                let horizon = self.boots.horizon();
-                for record in &mut batch.records {
-                    record.time_ns = horizon.bound(record.time_ns);
-                }
+                let horizon = self.bound(&mut batch);
                 self.observe(&batch);
                 if self.scores {
                     let id = self.waiting.push_fed(bytes);
@@ -64,8 +62,20 @@ impl Judging {
             Boot::Next => self.next_boot(header.boot_id),
             Boot::Past => return Err(Refusal::PastBoot),
         }
-        self.boots.offset(header.clock_offset_ns);
         Ok(batch)
+    }
+
+    /// Holds the records' times to what can be true.
+    fn bound(&mut self, batch: &mut Batch<'_>) -> Horizon {
+        let times = batch.records.iter().map(|record| record.time_ns);
+        let horizon = self.boots.horizon(times.min().unwrap_or_default());
+        for record in &mut batch.records {
+            record.time_ns = horizon.bound(record.time_ns);
+        }
+        let newest = batch.records.iter().map(|record| record.time_ns).max();
+        self.boots.told(newest.unwrap_or_default());
+        self.boots.offset(batch.header.clock_offset_ns);
+        horizon
     }
 
     /// The host was started anew: its processes are gone, so is what was known of them.
@@ -76,6 +86,7 @@ impl Judging {
             .fields
             .insert("l:boots".to_owned(), Some(self.boots.packed()));
         if guessed {
+            self.sequences_begin();
             return;
         }
         tracing::info!("batches of another boot of the host: its processes are judged anew");

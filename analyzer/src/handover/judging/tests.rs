@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use ravn_shared::clock;
@@ -122,15 +122,7 @@ fn names(judging: &mut Judging) -> BTreeSet<String> {
 
 /// The next report of the sequence thread that holds fields.
 fn report(judging: &mut Judging) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while Instant::now() < deadline {
-        match judging.sequence().reports().try_recv() {
-            Ok(report) if !report.fields.is_empty() => return judging.report(report),
-            Ok(report) => judging.report(report),
-            Err(_) => std::thread::yield_now(),
-        }
-    }
-    panic!("no report with fields");
+    wait_for(judging, |report| !report.fields.is_empty());
 }
 
 #[test]
@@ -256,4 +248,116 @@ fn a_restart_does_not_forget_the_losses_of_the_last_minute() {
     assert_eq!(refused, 0);
     back.tick();
     assert_eq!(back.ledger.window().essential(), 5);
+}
+
+/// A judging with a sequence thread that is fed.
+fn with_sequences() -> Judging {
+    Judging::new(Recipe {
+        model: ModelSource::File("/nonexistent".into()),
+        ..recipe()
+    })
+    .unwrap()
+}
+
+/// Fields as a checkpoint has them after all that was told.
+fn stored(judging: &mut Judging, into: &mut HashMap<String, Vec<u8>>) {
+    judging.gather();
+    for (name, value) in judging.pending.fields.drain() {
+        match value {
+            Some(value) => into.insert(name, value),
+            None => into.remove(&name),
+        };
+    }
+}
+
+fn of_sequences(fields: &HashMap<String, Vec<u8>>) -> usize {
+    let ours = |name: &&String| name.starts_with("c:") || name.starts_with("s:");
+    fields.keys().filter(ours).count()
+}
+
+#[test]
+fn sequences_of_another_boot_are_dropped_also_after_a_kill_in_between() {
+    let mut judging = with_sequences();
+    let mut checkpoint = HashMap::new();
+    judging.take(&exits([1; 16], 0..10));
+    wait_for(&mut judging, |report| !report.fields.is_empty());
+    stored(&mut judging, &mut checkpoint);
+    assert!(of_sequences(&checkpoint) > 0);
+    assert_eq!(checkpoint.get(SEQUENCES_OF), Some(&vec![1; 16]));
+
+    // The next boot is committed, and what the sequence thread makes of it is not.
+    judging.take(&exits([2; 16], 10..20));
+    stored(&mut judging, &mut checkpoint);
+    assert_eq!(checkpoint.get(SEQUENCES_OF), Some(&vec![1; 16]));
+    let killed = checkpoint.clone().into_iter().collect();
+    let recipe = judging.recipe.clone();
+    let (mut back, refused) = Judging::restored(recipe, killed).unwrap();
+    assert_eq!(refused, 0);
+    let mut after = checkpoint.clone();
+    stored(&mut back, &mut after);
+    assert_eq!(of_sequences(&after), 0);
+    assert_eq!(after.get(SEQUENCES_OF), Some(&vec![2; 16]));
+
+    wait_for(&mut judging, |report| report.began_anew);
+    stored(&mut judging, &mut checkpoint);
+    assert_eq!(checkpoint.get(SEQUENCES_OF), Some(&vec![2; 16]));
+    assert_eq!(of_sequences(&checkpoint), 0);
+}
+
+#[test]
+fn a_checkpoint_that_is_whole_again_is_committed_at_once() {
+    let mut judging = with_sequences();
+    judging.take(&exits(clock::boot_id().unwrap(), 0..10));
+    judging.pending.published = Some(judging.judge.level());
+    judging.all_changed();
+    assert!(!judging.is_urgent());
+    wait_for(&mut judging, |report| report.whole);
+    assert!(judging.is_urgent());
+    judging.pending.tried = Some(crate::handover::pending::Tried {
+        alerts: 0,
+        letters: 0,
+        level: judging.judge.level(),
+    });
+    judging.pending.applied();
+    assert!(!judging.is_urgent());
+}
+
+/// What waits in the sequence thread while Redis is away waits on; at maxmemory it does not.
+#[test]
+fn an_outage_is_waited_out_and_a_full_redis_is_not() {
+    let mut judging = with_sequences();
+    judging.redis_away();
+    judging.take(&exits_at(
+        clock::boottime_ns(),
+        clock::boot_id().unwrap(),
+        0..3,
+    ));
+    let before = Instant::now();
+    while before.elapsed() < Duration::from_secs(3) {
+        while let Ok(report) = judging.sequence().reports().try_recv() {
+            judging.report(report);
+        }
+        assert!(!judging.is_done());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    judging.redis_full();
+    wait_for(&mut judging, |report| report.done_upto == 1);
+    assert!(judging.is_done());
+}
+
+/// Reports until one that is waited for.
+fn wait_for(judging: &mut Judging, is_it: impl Fn(&Report) -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < deadline {
+        if let Ok(report) = judging.sequence().reports().try_recv() {
+            let found = is_it(&report);
+            judging.report(report);
+            if found {
+                return;
+            }
+        } else {
+            std::thread::yield_now();
+        }
+    }
+    panic!("no such report");
 }

@@ -135,17 +135,64 @@ fn what_is_held_back_settles_after_it_could_come() {
     seconds(&mut ledger, 0..10);
     assert_eq!(gaps(&ledger, 9), (0, 5));
     take(&mut ledger, 980..990, 1000);
-    for second in 10..30 {
-        ledger.held_back();
-        seconds(&mut ledger, second..second + 1);
-        // Some is taken in between, and then there is no room again.
+    seconds(&mut ledger, 10..11);
+    for second in 11..30 {
         ledger.held_back();
         assert_eq!(gaps(&ledger, second), (0, 5), "second {second}");
+        seconds(&mut ledger, second..second + 1);
+        assert_eq!(gaps(&ledger, second), (0, 5), "second {second}");
     }
-    seconds(&mut ledger, 30..33);
+    seconds(&mut ledger, 30..32);
     take(&mut ledger, 990..998, 1000);
-    seconds(&mut ledger, 33..40);
-    assert_eq!(gaps(&ledger, 40), (0, 7));
+    assert_eq!(gaps(&ledger, 31), (0, 5));
+    seconds(&mut ledger, 32..33);
+    assert_eq!(gaps(&ledger, 32), (0, 7));
+}
+
+/// A flood that holds the analyzer back now and then hides no loss for as long as it lasts.
+#[test]
+fn three_seconds_that_count_settle_whatever_is_between_them() {
+    let mut ledger = Ledger::fresh();
+    take(&mut ledger, 5..10, 10);
+    seconds(&mut ledger, 0..1);
+    for second in 1..5 {
+        if second % 2 == 0 {
+            ledger.held_back();
+        }
+        assert_eq!(gaps(&ledger, second), (0, 0), "second {second}");
+        seconds(&mut ledger, second..second + 1);
+    }
+    seconds(&mut ledger, 5..6);
+    assert_eq!(gaps(&ledger, 5), (0, 5));
+}
+
+/// The analyzer was stopped, or the host slept: what was under way then still is.
+#[test]
+fn a_late_second_settles_nothing() {
+    let mut ledger = Ledger::fresh();
+    take(&mut ledger, 5..10, 10);
+    seconds(&mut ledger, 0..2);
+    seconds(&mut ledger, 60..61);
+    assert_eq!(gaps(&ledger, 60), (0, 0));
+    take(&mut ledger, 0..4, 10);
+    seconds(&mut ledger, 61..64);
+    assert_eq!(gaps(&ledger, 63), (0, 1));
+}
+
+/// Another machine began anew, and counts its time from 0 again.
+#[test]
+fn under_a_clock_that_was_set_back_what_comes_settles() {
+    let mut ledger = Ledger::fresh();
+    take(&mut ledger, 5..10, 10);
+    seconds(&mut ledger, 1000..1010);
+    for second in 1010..1030 {
+        ledger.held_back();
+        seconds(&mut ledger, second..second + 1);
+    }
+    assert_eq!(gaps(&ledger, 1029), (0, 5));
+    take(&mut ledger, 13..20, 20);
+    seconds(&mut ledger, 0..5);
+    assert_eq!(gaps(&ledger, 4), (0, 8));
 }
 
 #[test]

@@ -65,6 +65,10 @@ pub struct Ledger {
     away: bool,
     /// More was in Redis than could be taken, at some time since the last tick.
     held: bool,
+    /// When the last tick was.
+    ticked_ns: Option<u64>,
+    /// Time in which nothing could settle.
+    stood_ns: u64,
     streams: usize,
     changed: BTreeSet<Part>,
     gone: Vec<String>,
@@ -230,8 +234,9 @@ impl Ledger {
     /// The whole balance.
     pub fn account(&self, now_ns: u64) -> Account {
         let mut account = self.past.clone();
+        let time_ns = self.time(now_ns);
         for load in self.loads.values() {
-            let of_load = load.account(now_ns);
+            let of_load = load.account(time_ns);
             account.records.add(&of_load.records);
             account.syscalls.add(&of_load.syscalls);
         }
@@ -314,9 +319,10 @@ impl Ledger {
     /// Cumulative sums for the window of 60 s.
     fn snapshot(&self, now_ns: u64) -> Snapshot {
         let mut snapshot = Snapshot::default();
+        let time_ns = self.time(now_ns);
         for load in self.loads.values() {
             for stream in Stream::ALL {
-                let side = load.side(stream, now_ns);
+                let side = load.side(stream, time_ns);
                 let budget = format!("{}.{}", stage(Reason::Budget), Reason::Budget.name());
                 let lost: u64 = side
                     .lost

@@ -118,10 +118,6 @@ impl Numbers {
     /// Remembers what is taken now; what was taken [`SETTLE_NS`] ago is settled. Says whether
     /// more is settled than was at the last call.
     pub fn mark(&mut self, now_ns: u64) -> bool {
-        if self.marks.back().is_some_and(|last| last.0 > now_ns) {
-            // Another machine's clock, which is reckoned by its time of day, or its next boot.
-            self.hold();
-        }
         self.marks.push_back((now_ns, self.taken));
         while self
             .marks
@@ -229,22 +225,5 @@ impl Numbers {
             && self.judged.is_sound()
             && self.judged.end() <= self.taken
             && self.judged.first().is_none_or(|first| self.base <= first)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Numbers, SETTLE_NS};
-
-    /// The host was started anew, and counts its time from 0 again.
-    #[test]
-    fn under_a_clock_that_was_set_back_marks_do_not_pile_up() {
-        let mut numbers = Numbers::starting_at(0);
-        numbers.taken(5);
-        for second in (1000..1010).chain(0..100) {
-            numbers.mark(second * SETTLE_NS / 3);
-            assert!(numbers.marks.len() <= 5, "{:?}", numbers.marks);
-        }
-        assert_eq!(numbers.settled(100 * SETTLE_NS / 3), 5);
     }
 }
