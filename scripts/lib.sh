@@ -26,6 +26,12 @@ die() {
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
+# The BPF programs ask for this kernel.
+require_kernel() {
+    at_least "$(uname -r | sed 's/[^0-9.].*//')" 6.2 ||
+        die "this is Linux $(uname -r); 6.2 or later is needed (Debian 12: linux-image-amd64 of its backports)" 77
+}
+
 is_root() { [ "$(id -u)" -eq 0 ]; }
 
 # as_root COMMAND…: directly, or through sudo.

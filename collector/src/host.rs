@@ -8,9 +8,14 @@ use std::path::Path;
 pub enum HostError {
     /// The kernel was built without type information.
     #[error(
-        "no /sys/kernel/btf/vmlinux: this kernel has no BTF; boot one with CONFIG_DEBUG_INFO_BTF=y (Debian 11 and later have it)"
+        "no /sys/kernel/btf/vmlinux: this kernel has no BTF; boot one with CONFIG_DEBUG_INFO_BTF=y, as distributions have it"
     )]
     NoBtf,
+    /// The kernel is older than what the programs ask for.
+    #[error(
+        "this is Linux {0}; the collector needs 6.2 or later: boot such a kernel (Debian 12 has one in its backports)"
+    )]
+    OldKernel(String),
     /// The caller may not load programs.
     #[error(
         "no privilege to load BPF programs; run as root, or with CAP_BPF, CAP_PERFMON and CAP_SYS_RESOURCE"
@@ -22,6 +27,9 @@ pub enum HostError {
     )]
     PidNamespace,
 }
+
+/// Oldest release that the programs were loaded on.
+const OLDEST: (u32, u32) = (6, 2);
 
 /// PROC_PID_INIT_INO of include/linux/proc_ns.h: the host's own pid namespace.
 const HOST_PID_NAMESPACE: u64 = 0xeffffffc;
@@ -47,6 +55,11 @@ pub fn check() -> Result<(), HostError> {
     if !may_load {
         return Err(HostError::NoPrivilege);
     }
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    // What cannot be read as a release is tried.
+    if version(release.trim()).is_some_and(|version| version < OLDEST) {
+        return Err(HostError::OldKernel(release.trim().to_owned()));
+    }
     if !Path::new("/sys/kernel/btf/vmlinux").exists() {
         return Err(HostError::NoBtf);
     }
@@ -55,4 +68,22 @@ pub fn check() -> Result<(), HostError> {
         return Err(HostError::PidNamespace);
     }
     Ok(())
+}
+
+/// Major and minor number of a release such as `6.1.0-28-amd64`.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|character: char| !character.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{OLDEST, version};
+
+    #[test]
+    fn a_release_tells_whether_it_is_old_enough() {
+        assert!(version("6.1.0-28-amd64").is_some_and(|version| version < OLDEST));
+        assert!(version("6.18.0").is_some_and(|version| version >= OLDEST));
+        assert_eq!(version("weird"), None);
+    }
 }

@@ -10,6 +10,7 @@ use ravn_shared::keys::Keys;
 use ravn_shared::{link, tls};
 use redis::{
     Client, Connection, ConnectionInfo, ErrorKind, IntoConnectionInfo, PubSub, RedisError,
+    ServerErrorKind,
 };
 
 /// Longest wait for Redis to take a connection, and for a reply.
@@ -32,7 +33,7 @@ pub struct Access {
         default_value = "/run/ravn/redis.sock"
     )]
     socket: PathBuf,
-    /// URL of Redis instead of the socket; may hold user and password
+    /// URL of Redis instead of the socket; user and password in it go before --user and its password
     #[arg(
         long,
         global = true,
@@ -50,7 +51,8 @@ pub struct Access {
         default_value = "ravn-reader"
     )]
     user: String,
-    /// URL with the operator's rights, for what the reader may not see
+    /// URL with the operator's rights, for what the reader may not see; without it, --url or the
+    /// socket as ravn-operator
     #[arg(
         long,
         global = true,
@@ -99,8 +101,11 @@ impl Access {
     /// # Errors
     /// What Redis said, and the mend.
     pub fn reader(&self) -> Result<Connection> {
-        let given = self.url.as_deref().map(|url| (url, "RAVN_REDIS_URL"));
-        self.open(given, &self.user, std::env::var("REDISCLI_AUTH").ok())
+        let info = match self.url.as_deref() {
+            Some(url) => self.secured(url, "RAVN_REDIS_URL")?,
+            None => self.local()?,
+        };
+        connect(named(info, &self.user, std::env::var("REDISCLI_AUTH").ok()))
     }
 
     /// A connection with the operator's rights.
@@ -108,9 +113,13 @@ impl Access {
     /// # Errors
     /// What Redis said, and the mend.
     pub fn operator(&self) -> Result<Connection> {
-        let url = self.operator_url.as_deref();
-        let given = url.map(|url| (url, "RAVN_OPERATOR_URL"));
-        self.open(given, OPERATOR, None)
+        let info = match (self.operator_url.as_deref(), self.url.as_deref()) {
+            (Some(url), _) => self.secured(url, "RAVN_OPERATOR_URL")?,
+            // The reader's name and password in it are not the operator's.
+            (None, Some(url)) => anonymous(self.secured(url, "RAVN_REDIS_URL")?),
+            (None, None) => self.local()?,
+        };
+        connect(named(info, OPERATOR, None))
     }
 
     /// The socket or address, for messages.
@@ -126,22 +135,9 @@ impl Access {
         }
     }
 
-    /// Connects to the URL that was given (with its name), or as `user` to the socket.
-    fn open(
-        &self,
-        given: Option<(&str, &str)>,
-        user: &str,
-        password_given: Option<String>,
-    ) -> Result<Connection> {
-        if let Some((url, name)) = given {
-            return connect(self.secured(url, name)?);
-        }
-        let info = url_info(&format!("unix://{}", self.socket.display()), "--socket")?;
-        let mut settings = info.redis_settings().clone().set_username(user);
-        if let Some(password) = password_given.or_else(|| password(user)) {
-            settings = settings.set_password(password);
-        }
-        connect(info.set_redis_settings(settings))
+    /// The socket.
+    fn local(&self) -> Result<ConnectionInfo> {
+        url_info(&format!("unix://{}", self.socket.display()), "--socket")
     }
 
     /// What `url` says, with the files of TLS where it wants them.
@@ -168,6 +164,27 @@ impl Access {
             other => anyhow!(option(&other.to_string())),
         })
     }
+}
+
+/// As `user`, with the password that was given or that the installation left, unless the URL itself
+/// says as whom. Without a password there is nothing to log in with.
+fn named(info: ConnectionInfo, user: &str, given: Option<String>) -> ConnectionInfo {
+    let settings = info.redis_settings();
+    if settings.username().is_some() || settings.password().is_some() {
+        return info;
+    }
+    let Some(password) = given.or_else(|| password(user)) else {
+        return info;
+    };
+    let settings = settings.clone().set_username(user).set_password(password);
+    info.set_redis_settings(settings)
+}
+
+/// Without user and password.
+fn anonymous(info: ConnectionInfo) -> ConnectionInfo {
+    let database = info.redis_settings().db();
+    let settings = redis::RedisConnectionInfo::default().set_db(database);
+    info.set_redis_settings(settings)
 }
 
 /// `ravn` takes by options what the daemons take by keys.
@@ -239,6 +256,9 @@ pub fn said(error: &RedisError) -> anyhow::Error {
             "is RAVN running (systemctl status ravn-redis ravn-analyzer), and is --socket or RAVN_REDIS_URL right?",
         ),
         ErrorKind::AuthenticationFailed => Some(password),
+        ErrorKind::Server(ServerErrorKind::NoPerm) => Some(
+            "where hosts share this Redis give --host (ravn hosts lists them); else load the ACL file that came with RAVN",
+        ),
         _ => match refusal.code() {
             Some("WRONGPASS" | "NOAUTH") => Some(password),
             _ => link::mend(&refusal),
@@ -262,5 +282,33 @@ mod tests {
         let text = format!("{:#}", connect(info).err().unwrap());
         assert!(text.contains("is RAVN running"), "{text}");
         assert!(!text.contains("trying again"), "{text}");
+    }
+
+    #[test]
+    fn a_url_that_names_nobody_is_opened_as_the_user() {
+        let who = |url: &str, given: Option<&str>| {
+            let info = url_info(url, "--url").unwrap();
+            let info = named(info, "ravn-reader", given.map(str::to_owned));
+            let settings = info.redis_settings();
+            let user = settings.username().map(str::to_owned);
+            (user, settings.password().map(str::to_owned), settings.db())
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            who("redis://h:1/2", Some("secret")),
+            (some("ravn-reader"), some("secret"), 2)
+        );
+        assert_eq!(
+            who("redis://soc:own@h:1", Some("secret")),
+            (some("soc"), some("own"), 0)
+        );
+        assert_eq!(who("redis://h:1", None), (None, None, 0));
+        let info = anonymous(url_info("redis://soc:own@h:1/2", "--url").unwrap());
+        let settings = info.redis_settings();
+        assert_eq!((settings.username(), settings.password()), (None, None));
+        assert_eq!(
+            (info.addr().to_string().as_str(), settings.db()),
+            ("h:1", 2)
+        );
     }
 }

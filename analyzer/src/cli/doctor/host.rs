@@ -5,6 +5,9 @@ use std::path::Path;
 
 use super::Check;
 
+/// What the collector asks for.
+const OLDEST: (u32, u32) = (6, 2);
+
 /// Kernel, BTF, privilege, cgroups.
 pub fn checks() -> Vec<Check> {
     vec![kernel(), btf(), privilege(), cgroup()]
@@ -15,11 +18,12 @@ fn kernel() -> Check {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let release = release.trim();
     match version(release) {
-        Some(version) if version >= (5, 10) => Check::good(what, release),
-        Some(version) if version >= (5, 8) => {
-            Check::note(what, release, "5.10 is the oldest that is tested")
-        }
-        _ => Check::bad(what, release, "run a kernel of 5.10 or later"),
+        Some(version) if version >= OLDEST => Check::good(what, release),
+        _ => Check::bad(
+            what,
+            release,
+            "the collector needs Linux 6.2 or later: boot one (Debian 12: from its backports)",
+        ),
     }
 }
 

@@ -81,21 +81,28 @@ fn policy(path: &Path) -> Check {
         }
     };
     let field = |name: &str| {
+        let name = &format!("{name}:");
         let line = info.lines().find_map(|line| line.strip_prefix(name));
-        line.unwrap_or_default()
-            .trim_start_matches(':')
-            .trim()
-            .to_owned()
+        line.unwrap_or_default().trim().to_owned()
     };
+    let number = |name: &str| field(name).parse::<u64>().unwrap_or_default();
+    let (used, most) = (number("used_memory"), number("maxmemory"));
+    let mut memory = format!("{} used", field("used_memory_human"));
+    if most > 0 {
+        memory.push_str(&format!(" of {}", field("maxmemory_human")));
+    }
     match field("maxmemory_policy").as_str() {
-        "noeviction" => Check::good(
+        "noeviction" if most > 0 && used > most / 10 * 9 => Check::bad(
             what,
-            format!("noeviction, {} used", field("used_memory_human")),
+            format!("noeviction, {memory}: nearly full"),
+            "see whether the analyzer follows (lag, queued); else raise maxmemory \
+             (docs/operating.md says how)",
         ),
+        "noeviction" => Check::good(what, format!("noeviction, {memory}")),
         other => Check::bad(
             what,
             format!("{other}: Redis may throw the queue away"),
-            "redis-cli CONFIG SET maxmemory-policy noeviction",
+            "set maxmemory-policy noeviction in Redis' configuration",
         ),
     }
 }
@@ -245,14 +252,19 @@ fn cuts(state: &State) -> Vec<String> {
         .collect()
 }
 
-/// What helps against a loss, by its `stage.reason`.
+/// What helps against a loss, by its `stage.reason`. A test holds docs/operating.md to the same
+/// reasons.
 fn mend_of(reason: &str) -> &'static str {
     match reason.rsplit('.').next().unwrap_or_default() {
         "budget" => "raise filter.budget in collector.toml, or exclude the program",
         "ring_full" => "raise rings.* in collector.toml, or give the collector more CPU",
+        "scratch_full" | "recursion" => "tell us: this is rare, and wants a look at the host",
         "list_full" | "redis_oom" => "give the analyzer more CPU, or Redis more memory",
         "buffer_full" => "mend Redis: it was away for longer than the buffer lasts",
+        "malformed" | "undecodable" => {
+            "look at the logs of both daemons, and whether their versions differ"
+        }
         "data_lost" => "Redis restarted without its data",
-        _ => "docs/wire.md says what each reason means",
+        _ => "docs/operating.md says what each reason means",
     }
 }
