@@ -252,8 +252,7 @@ fn cuts(state: &State) -> Vec<String> {
         .collect()
 }
 
-/// What helps against a loss, by its `stage.reason`. A test holds docs/operating.md to the same
-/// reasons.
+/// What helps against a loss, by its `stage.reason`; docs/operating.md has them all.
 fn mend_of(reason: &str) -> &'static str {
     match reason.rsplit('.').next().unwrap_or_default() {
         "budget" => "raise filter.budget in collector.toml, or exclude the program",
@@ -266,5 +265,22 @@ fn mend_of(reason: &str) -> &'static str {
         }
         "data_lost" => "Redis restarted without its data",
         _ => "docs/operating.md says what each reason means",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ravn_shared::kind::Reason;
+
+    use super::mend_of;
+
+    #[test]
+    fn every_reason_has_a_mend_and_stands_in_the_manual() {
+        let manual = include_str!("../../../../docs/operating.md");
+        let reasons = Reason::ALL.map(Reason::name);
+        for reason in reasons.into_iter().chain(["data_lost"]) {
+            assert!(!mend_of(reason).contains("docs/"), "{reason}");
+            assert!(manual.contains(&format!(".{reason}` |")), "{reason}");
+        }
     }
 }
