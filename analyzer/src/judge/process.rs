@@ -2,11 +2,13 @@
 
 use std::collections::VecDeque;
 
-use ravn_shared::event::{Exec, Task, exec_flags};
+use ravn_shared::event::{Exec, Record, Task, exec_flags};
+use ravn_shared::kind::Kind;
 use ravn_shared::text::{command_line, escape};
 use serde::{Deserialize, Serialize};
 
 use super::image::{self, Server};
+use super::summary;
 use crate::verdict::ProcessId;
 
 /// CAP_SETUID: its holder becomes anybody without a setuid program.
@@ -222,11 +224,18 @@ impl Process {
     }
 
     /// Remembers what it did; the oldest goes.
-    pub fn remember(&mut self, happening: Happening, most: usize) {
+    pub fn remember(&mut self, kind: Kind, record: &Record<'_>, most: usize) {
+        let mut text = Vec::new();
         while self.happened.len() >= most {
-            self.happened.pop_front();
+            text = self.happened.pop_front().map_or(text, |oldest| oldest.text);
         }
-        self.happened.push_back(happening);
+        text.clear();
+        summary::short(&record.event, &mut text);
+        self.happened.push_back(Happening {
+            time_ns: record.time_ns,
+            kind: kind as u16,
+            text,
+        });
     }
 
     /// A shell or an interpreter of another language.

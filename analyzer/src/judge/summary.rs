@@ -1,6 +1,8 @@
 //! An event in a few words, and what its addresses mean.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::fmt::Arguments;
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ravn_shared::event::{Event, Named, Socket, Target};
 use ravn_shared::show::{namespaces, operation, record_type};
@@ -8,129 +10,131 @@ use ravn_shared::show::{namespaces, operation, record_type};
 /// Most bytes of a text that a process remembers.
 const MOST: usize = 96;
 
-/// What happened, as bytes of the host's users: escape before showing.
-pub fn short(event: &Event<'_>) -> Vec<u8> {
-    let cut = |bytes: &[u8]| bytes[bytes.len().saturating_sub(MOST)..].to_vec();
+/// Writes what happened, as bytes of the host's users: escape before showing. Every record comes
+/// here, so `text` may be one that was used before.
+pub fn short(event: &Event<'_>, text: &mut Vec<u8>) {
     match event {
-        Event::Fork(fork) if fork.thread => Vec::new(),
-        Event::Fork(fork) => format!("child {}", fork.child_tgid).into_bytes(),
+        Event::Fork(fork) if fork.thread => {}
+        Event::Fork(fork) => put(text, format_args!("child {}", fork.child_tgid)),
         Event::Exec(exec) => {
-            let mut text = exec.argv[..exec.argv.len().min(MOST)].to_vec();
-            for byte in &mut text {
-                if *byte == 0 {
-                    *byte = b' ';
-                }
-            }
-            text
+            let argv = &exec.argv[..exec.argv.len().min(MOST)];
+            text.extend(
+                argv.iter()
+                    .map(|byte| if *byte == 0 { b' ' } else { *byte }),
+            );
         }
-        Event::Exit(exit) => format!("status {}", exit.status).into_bytes(),
-        Event::Open(open) | Event::Read(open) => cut(open.path),
-        Event::Unlink(file) => cut(file.path),
-        Event::Rename(names) | Event::Link(names) => cut(names.to.path),
-        Event::Symlink(symlink) => pair(cut(symlink.link.path), b" to ", cut(symlink.target)),
-        Event::Chown(chown) => pair(
-            format!("{}:{}", chown.uid.cast_signed(), chown.gid.cast_signed()).into_bytes(),
-            b" ",
-            cut(chown.file.path),
-        ),
-        Event::Truncate(truncate) => pair(
-            format!("to {} ", truncate.length).into_bytes(),
-            b"",
-            cut(truncate.file.path),
-        ),
-        Event::SetXattr(set) => pair(cut(set.name), b" of ", cut(set.file.path)),
-        Event::Mknod(mknod) => cut(mknod.file.path),
+        Event::Exit(exit) => put(text, format_args!("status {}", exit.status)),
+        Event::Open(open) | Event::Read(open) => cut(text, open.path),
+        Event::Unlink(file) => cut(text, file.path),
+        Event::Rename(names) | Event::Link(names) => cut(text, names.to.path),
+        Event::Symlink(symlink) => pair(text, symlink.link.path, b" to ", symlink.target),
+        Event::Chown(chown) => {
+            let (uid, gid) = (chown.uid.cast_signed(), chown.gid.cast_signed());
+            put(text, format_args!("{uid}:{gid} "));
+            cut(text, chown.file.path);
+        }
+        Event::Truncate(truncate) => {
+            put(text, format_args!("to {} ", truncate.length));
+            cut(text, truncate.file.path);
+        }
+        Event::SetXattr(set) => pair(text, set.name, b" of ", set.file.path),
+        Event::Mknod(mknod) => cut(text, mknod.file.path),
         Event::Chmod(chmod) => {
-            let mut text = format!("{:o} ", chmod.mode & 0o7777).into_bytes();
-            text.extend(cut(chmod.file.path));
-            text
+            put(text, format_args!("{:o} ", chmod.mode & 0o7777));
+            cut(text, chmod.file.path);
         }
         Event::Connect(socket) | Event::Accept(socket) | Event::Send(socket) => {
-            end(socket.remote, socket.remote_port)
+            end(text, socket.remote, socket.remote_port);
         }
-        Event::Close(close) => pair(
-            end(close.socket.remote, close.socket.remote_port),
-            b" ",
-            format!("sent {} received {}", close.sent, close.received).into_bytes(),
+        Event::Close(close) => {
+            end(text, close.socket.remote, close.socket.remote_port);
+            let (sent, received) = (close.sent, close.received);
+            put(text, format_args!(" sent {sent} received {received}"));
+        }
+        Event::Dns(dns) => {
+            cut(text, dns.name);
+            put(text, format_args!(" {}", record_type(dns.record_type)));
+        }
+        Event::RawSocket(raw) => put(
+            text,
+            format_args!("family {} protocol {:#x}", raw.family, raw.protocol),
         ),
-        Event::Dns(dns) => pair(
-            cut(dns.name),
-            b" ",
-            record_type(dns.record_type).into_bytes(),
+        Event::Bind(socket) | Event::Listen(socket) => end(text, socket.local, socket.local_port),
+        Event::Creds(creds) => put(
+            text,
+            format_args!("uid {} euid {}", creds.uids[0], creds.uids[1]),
         ),
-        Event::RawSocket(raw) => {
-            format!("family {} protocol {:#x}", raw.family, raw.protocol).into_bytes()
+        Event::Ptrace(call) => {
+            let of = at(&call.process, call.target);
+            put(
+                text,
+                format_args!("request {:#x} of {of} = {}", call.request, call.ret),
+            );
         }
-        Event::Bind(socket) | Event::Listen(socket) => end(socket.local, socket.local_port),
-        Event::Creds(creds) => format!("uid {} euid {}", creds.uids[0], creds.uids[1]).into_bytes(),
-        Event::Ptrace(call) => format!(
-            "request {:#x} of {} = {}",
-            call.request,
-            at(&call.process, call.target),
-            call.ret
-        )
-        .into_bytes(),
-        Event::VmWrite(access) => format!(
-            "{} {} = {}",
-            if access.write { "wrote" } else { "read" },
-            at(&access.process, access.target),
-            access.ret
-        )
-        .into_bytes(),
-        Event::Kill(kill) => {
-            format!("signal {} to {}", kill.signal, at(&kill.process, 0)).into_bytes()
+        Event::VmWrite(access) => {
+            let did = if access.write { "wrote" } else { "read" };
+            let of = at(&access.process, access.target);
+            put(text, format_args!("{did} {of} = {}", access.ret));
         }
-        Event::Unshare(unshare) => namespaces(unshare.flags).into_bytes(),
-        Event::SetNs(setns) => namespaces(setns.namespaces).into_bytes(),
-        Event::PivotRoot(pivot) => cut(pivot.new_root),
-        Event::ExecMemory(memory) => pair(
-            format!("{} bytes ", memory.length).into_bytes(),
-            b"",
-            cut(memory.path),
+        Event::Kill(kill) => put(
+            text,
+            format_args!("signal {} to {}", kill.signal, at(&kill.process, 0)),
         ),
-        Event::Keyctl(keyctl) => format!("operation {}", keyctl.operation).into_bytes(),
-        Event::Kexec(kexec) => cut(kexec.path),
-        Event::PerfEventOpen(perf) => {
-            format!("type {} config {:#x}", perf.event_type, perf.config).into_bytes()
+        Event::Unshare(unshare) => put(text, format_args!("{}", namespaces(unshare.flags))),
+        Event::SetNs(setns) => put(text, format_args!("{}", namespaces(setns.namespaces))),
+        Event::PivotRoot(pivot) => cut(text, pivot.new_root),
+        Event::ExecMemory(memory) => {
+            put(text, format_args!("{} bytes ", memory.length));
+            cut(text, memory.path);
         }
-        Event::Userfaultfd(fault) => format!("flags {:#x}", fault.flags).into_bytes(),
-        Event::IoUring(ring) => format!("{} entries", ring.entries).into_bytes(),
-        Event::IoUringOp(op) => pair(
-            operation(op.operation).into_bytes(),
-            b" ",
+        Event::Keyctl(keyctl) => put(text, format_args!("operation {}", keyctl.operation)),
+        Event::Kexec(kexec) => cut(text, kexec.path),
+        Event::PerfEventOpen(perf) => put(
+            text,
+            format_args!("type {} config {:#x}", perf.event_type, perf.config),
+        ),
+        Event::Userfaultfd(fault) => put(text, format_args!("flags {:#x}", fault.flags)),
+        Event::IoUring(ring) => put(text, format_args!("{} entries", ring.entries)),
+        Event::IoUringOp(op) => {
+            put(text, format_args!("{} ", operation(op.operation)));
             if op.remote.is_empty() {
-                cut(op.path)
+                cut(text, op.path);
             } else {
-                end(op.remote, op.remote_port)
-            },
-        ),
-        Event::Compat(compat) => format!("32-bit call {}", compat.syscall).into_bytes(),
-        Event::Memfd(memfd) => cut(memfd.name),
+                end(text, op.remote, op.remote_port);
+            }
+        }
+        Event::Compat(compat) => put(text, format_args!("32-bit call {}", compat.syscall)),
+        Event::Memfd(memfd) => cut(text, memfd.name),
         Event::DupSocket(dup) => {
-            let mut text = format!("fd {} = ", dup.new_fd).into_bytes();
-            text.extend(end(dup.socket.remote, dup.socket.remote_port));
-            text
+            put(text, format_args!("fd {} = ", dup.new_fd));
+            end(text, dup.socket.remote, dup.socket.remote_port);
         }
-        Event::Mount(mount) => {
-            let mut text = cut(mount.source);
-            text.extend_from_slice(b" on ");
-            text.extend(cut(mount.target));
-            text
-        }
-        Event::Module(module) => cut(module.name),
-        Event::Bpf(bpf) => format!("command {} type {}", bpf.command, bpf.object_type).into_bytes(),
-        Event::Cgroup(cgroup) => cut(cgroup.path),
-        Event::Tampering(tampering) => cut(tampering.detail),
-        Event::Chunk(_) | Event::Process(_) | Event::CgroupFound(_) | Event::Unknown { .. } => {
-            Vec::new()
-        }
+        Event::Mount(mount) => pair(text, mount.source, b" on ", mount.target),
+        Event::Module(module) => cut(text, module.name),
+        Event::Bpf(bpf) => put(
+            text,
+            format_args!("command {} type {}", bpf.command, bpf.object_type),
+        ),
+        Event::Cgroup(cgroup) => cut(text, cgroup.path),
+        Event::Tampering(tampering) => cut(text, tampering.detail),
+        Event::Chunk(_) | Event::Process(_) | Event::CgroupFound(_) | Event::Unknown { .. } => {}
     }
 }
 
-fn pair(mut first: Vec<u8>, between: &[u8], second: Vec<u8>) -> Vec<u8> {
-    first.extend_from_slice(between);
-    first.extend(second);
-    first
+/// Writing to memory does not fail.
+fn put(text: &mut Vec<u8>, words: Arguments<'_>) {
+    let _ = text.write_fmt(words);
+}
+
+/// The end of a text, which tells more than its beginning.
+fn cut(text: &mut Vec<u8>, bytes: &[u8]) {
+    text.extend_from_slice(&bytes[bytes.len().saturating_sub(MOST)..]);
+}
+
+fn pair(text: &mut Vec<u8>, first: &[u8], between: &[u8], second: &[u8]) {
+    cut(text, first);
+    text.extend_from_slice(between);
+    cut(text, second);
 }
 
 /// Another process by its number; `given`: as the caller named it, if it was not found.
@@ -188,10 +192,10 @@ pub fn absolute(file: &Named<'_>) -> Vec<u8> {
     clean
 }
 
-fn end(bytes: &[u8], port: u16) -> Vec<u8> {
+fn end(text: &mut Vec<u8>, bytes: &[u8], port: u16) {
     match address(bytes) {
-        Some(ip) => std::net::SocketAddr::new(ip, port).to_string().into_bytes(),
-        None => bytes[..bytes.len().min(MOST)].to_vec(),
+        Some(ip) => put(text, format_args!("{}", SocketAddr::new(ip, port))),
+        None => text.extend_from_slice(&bytes[..bytes.len().min(MOST)]),
     }
 }
 

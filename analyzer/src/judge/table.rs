@@ -10,7 +10,7 @@ use ravn_shared::event::{Event, Exec, Fork, Record, exec_flags};
 
 use super::cgroups::Cgroups;
 use super::privilege::{credentials, unexplained_root};
-use super::process::{Happening, Process};
+use super::process::Process;
 use super::summary;
 use crate::verdict::ProcessId;
 
@@ -194,12 +194,7 @@ impl Table {
         let of_thread = matches!(&record.event, Event::Fork(fork) if fork.thread)
             || matches!(&record.event, Event::Exit(exit) if !exit.process);
         if let Some(kind) = record.event.kind().filter(|_| !of_thread) {
-            let happening = Happening {
-                time_ns: record.time_ns,
-                kind: kind as u16,
-                text: summary::short(&record.event),
-            };
-            process.remember(happening, if crowded { 8 } else { 32 });
+            process.remember(kind, record, if crowded { 8 } else { 32 });
         }
         mark(&mut self.dirty, process);
         (id, change)

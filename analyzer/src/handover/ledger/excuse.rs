@@ -1,8 +1,8 @@
 //! When nothing could come, so that nothing settles; and when Redis lost what it held: gaps of
 //! that time are its loss.
 
+use super::Ledger;
 use super::numbers::Numbers;
-use super::{Ledger, Part};
 
 /// Seconds after the first news of a collector until all is known to be taken that may have
 /// been in Redis when it lost its data: counters are told once a second.
@@ -43,9 +43,7 @@ impl Ledger {
     }
 
     fn hold(&mut self) {
-        for load in self.loads.values_mut() {
-            load.streams.values_mut().for_each(Numbers::hold);
-        }
+        self.each_numbers(Numbers::hold);
     }
 
     /// The time by which something settles: without the seconds that do not count.
@@ -99,21 +97,12 @@ impl Ledger {
             self.each_numbers(Numbers::excuse_ends);
         }
         let time_ns = self.time(now_ns);
-        for (id, load) in &mut self.loads {
-            for ((stream, cpu), numbers) in &mut load.streams {
-                if numbers.mark(time_ns) {
-                    self.changed.insert(Part::Numbers(*id, *stream, *cpu));
-                }
-            }
-        }
+        self.each_numbers(|numbers| numbers.mark(time_ns));
     }
 
-    fn each_numbers(&mut self, change: impl Fn(&mut Numbers)) {
-        for (id, load) in &mut self.loads {
-            for ((stream, cpu), numbers) in &mut load.streams {
-                change(numbers);
-                self.changed.insert(Part::Numbers(*id, *stream, *cpu));
-            }
+    pub(super) fn each_numbers(&mut self, change: impl Fn(&mut Numbers)) {
+        for load in self.loads.values_mut() {
+            load.streams.values_mut().for_each(&change);
         }
     }
 }

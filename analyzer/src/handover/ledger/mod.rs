@@ -13,7 +13,8 @@ mod saved;
 mod tests;
 mod window;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 
 use ravn_shared::kind::{Reason, Stream};
 use ravn_shared::wire::{Header, MAX_BATCH_BYTES, MAX_RECORDS};
@@ -75,10 +76,9 @@ pub struct Ledger {
     window: Window,
 }
 
-/// A field of the checkpoint that has to be written.
+/// A field of the checkpoint that has to be written, beside those of [`Numbers`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Part {
-    Numbers(u64, Stream, u16),
     Counts(u64),
     Past,
     Window,
@@ -108,11 +108,8 @@ impl Ledger {
                 .loads
                 .get(&id)
                 .is_some_and(|load| !load.midway || load.streams.contains_key(&(*stream, *cpu)));
-            if known
-                && let Some(numbers) = self.numbers(id, *stream, *cpu, 0)
-                && numbers.taken(*taken)
-            {
-                self.changed.insert(Part::Numbers(id, *stream, *cpu));
+            if known && let Some(numbers) = self.numbers(id, *stream, *cpu, 0) {
+                numbers.taken(*taken);
             }
         }
         for (stream, reason, count) in &lost.reasons {
@@ -149,7 +146,6 @@ impl Ledger {
             return Sight::NoRoom;
         };
         if numbers.record(n) {
-            self.changed.insert(Part::Numbers(id, stream, cpu));
             Sight::New
         } else {
             Sight::Repeat
@@ -168,8 +164,6 @@ impl Ledger {
         let id = header.lost.load_id;
         if let Some(numbers) = self.numbers(id, Stream::Sequence, cpu, first) {
             numbers.arrived(first, u64::from(count));
-            self.changed
-                .insert(Part::Numbers(id, Stream::Sequence, cpu));
         }
     }
 
@@ -178,10 +172,7 @@ impl Ledger {
         let Some(numbers) = self.numbers(id, Stream::Sequence, cpu, first) else {
             return 0;
         };
-        let judged = numbers.judged(first, u64::from(count));
-        self.changed
-            .insert(Part::Numbers(id, Stream::Sequence, cpu));
-        judged
+        numbers.judged(first, u64::from(count))
     }
 
     /// A batch went to `events:dead` whole: nobody could read it. What it held is a gap.
@@ -268,25 +259,21 @@ impl Ledger {
     }
 
     fn numbers(&mut self, id: u64, stream: Stream, cpu: u16, first: u64) -> Option<&mut Numbers> {
-        let full = self.streams >= MAX_STREAMS;
-        let load = self.load(id, false);
-        let (midway, known) = (load.midway, load.streams.contains_key(&(stream, cpu)));
-        if !known {
-            if full {
-                return None;
-            }
-            self.streams += 1;
-        }
-        let base = if midway { first } else { 0 };
-        let excused = self.excuse.is_some();
+        self.load(id, false);
         let load = self.loads.get_mut(&id)?;
-        Some(load.streams.entry((stream, cpu)).or_insert_with(|| {
-            let mut numbers = Numbers::starting_at(base);
-            if excused {
-                numbers.excuse();
+        match load.streams.entry((stream, cpu)) {
+            Entry::Occupied(known) => Some(known.into_mut()),
+            Entry::Vacant(_) if self.streams >= MAX_STREAMS => None,
+            Entry::Vacant(new) => {
+                self.streams += 1;
+                let base = if load.midway { first } else { 0 };
+                let mut numbers = Numbers::starting_at(base);
+                if self.excuse.is_some() {
+                    numbers.excuse();
+                }
+                Some(new.insert(numbers))
             }
-            numbers
-        }))
+        }
     }
 
     /// Adds the load that was longest silent to the past.

@@ -44,6 +44,9 @@ pub struct Numbers {
     /// What was settled when [`Self::hold`] was called last.
     #[serde(skip)]
     floor: u64,
+    /// Of what is saved something changed.
+    #[serde(skip)]
+    changed: bool,
 }
 
 const fn all() -> u64 {
@@ -79,32 +82,46 @@ impl Numbers {
     }
 
     /// A counter says that all numbers below `taken` were taken.
-    pub fn taken(&mut self, taken: u64) -> bool {
+    pub fn taken(&mut self, taken: u64) {
         let more = taken > self.taken;
         self.taken = self.taken.max(taken);
-        more
+        self.changed |= more;
+    }
+
+    /// What is saved must be written anew.
+    pub fn touch(&mut self) {
+        self.changed = true;
+    }
+
+    /// Whether what is saved changed since the last call.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
     }
 
     /// A record arrived and is judged at once; false if it had come before.
     pub fn record(&mut self, n: u64) -> bool {
         self.saw(n, 1);
+        self.touch();
         self.judged.insert(n, 1) > 0
     }
 
     /// That record broke the judge.
     pub fn broke(&mut self) {
         self.dead = self.dead.saturating_add(1);
+        self.touch();
     }
 
     /// Syscalls arrived.
     pub fn arrived(&mut self, first: u64, count: u64) {
         self.saw(first, count);
+        self.touch();
         self.arrived.insert(first, count);
     }
 
     /// Syscalls were judged; how many of them had not been.
     pub fn judged(&mut self, first: u64, count: u64) -> u64 {
         self.saw(first, count);
+        self.touch();
         self.arrived.insert(first, count);
         self.judged.insert(first, count)
     }
@@ -115,9 +132,11 @@ impl Numbers {
         self.taken(first.saturating_add(count));
     }
 
-    /// Remembers what is taken now; what was taken [`SETTLE_NS`] ago is settled. Says whether
-    /// more is settled than was at the last call.
-    pub fn mark(&mut self, now_ns: u64) -> bool {
+    /// Remembers what is taken now; what was taken [`SETTLE_NS`] ago is settled.
+    pub fn mark(&mut self, now_ns: u64) {
+        if self.marks.back().is_some_and(|last| last.0 == now_ns) {
+            self.marks.pop_back();
+        }
         self.marks.push_back((now_ns, self.taken));
         while self
             .marks
@@ -127,9 +146,8 @@ impl Numbers {
             self.marks.pop_front();
         }
         let settled = self.settled(now_ns);
-        let more = settled > self.settled;
+        self.changed |= settled > self.settled;
         self.settled = self.settled.max(settled);
-        more
     }
 
     /// Nothing settles until [`SETTLE_NS`] after the next [`Self::mark`].
@@ -146,6 +164,7 @@ impl Numbers {
         if self.is_excused() {
             return;
         }
+        self.touch();
         // What the one before may have lost is lost already.
         let before = self.excuses.last().map_or(self.base, |last| last.1);
         self.excuses.push((self.settled.max(before), OPEN));
@@ -170,6 +189,7 @@ impl Numbers {
             && last.1 == OPEN
         {
             last.1 = self.taken.max(last.0);
+            self.touch();
         }
     }
 

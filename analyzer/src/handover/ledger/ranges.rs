@@ -22,6 +22,13 @@ impl Ranges {
         if start >= end {
             return 0;
         }
+        // As it nearly always is: the next one.
+        if let Some(last) = self.ranges.last_mut()
+            && last.1 == start
+        {
+            last.1 = end;
+            return end - start;
+        }
         // All ranges in `first..last` touch or overlap the new one.
         let first = self.ranges.partition_point(|range| range.1 < start);
         let last = first + self.ranges[first..].partition_point(|range| range.0 <= end);

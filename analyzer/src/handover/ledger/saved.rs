@@ -34,11 +34,6 @@ impl Ledger {
         let mut fields: Vec<Field> = gone.collect();
         for part in std::mem::take(&mut self.changed) {
             let field = match part {
-                Part::Numbers(id, stream, cpu) => self
-                    .loads
-                    .get(&id)
-                    .and_then(|load| load.streams.get(&(stream, cpu)))
-                    .map(|numbers| (numbers_field(id, stream, cpu), packed(numbers))),
                 Part::Counts(id) => self.loads.get(&id).map(|load| {
                     let all = load
                         .counts
@@ -62,18 +57,22 @@ impl Ledger {
             };
             fields.extend(field.map(|(name, value)| (name, Some(value))));
         }
+        for (id, load) in &mut self.loads {
+            for ((stream, cpu), numbers) in &mut load.streams {
+                if numbers.take_changed() {
+                    fields.push((numbers_field(*id, *stream, *cpu), Some(packed(numbers))));
+                }
+            }
+        }
         fields
     }
 
     /// Makes [`Ledger::changed`] give everything: Redis lost what it had.
     pub fn all_changed(&mut self) {
         self.changed.extend([Part::Past, Part::Window]);
-        for (id, load) in &self.loads {
-            self.changed.insert(Part::Counts(*id));
-            let streams = load.streams.keys();
-            self.changed
-                .extend(streams.map(|(stream, cpu)| Part::Numbers(*id, *stream, *cpu)));
-        }
+        let counts = self.loads.keys().map(|id| Part::Counts(*id));
+        self.changed.extend(counts);
+        self.each_numbers(Numbers::touch);
     }
 
     /// Takes a field of the checkpoint back.
