@@ -38,6 +38,35 @@ fn killed_at_random_times() {
     line.check_whole(&ledger).unwrap();
 }
 
+/// What waits for other CPUs' sequences waits no longer than it must.
+#[test]
+fn a_stop_leaves_nothing_in_flight() {
+    let name = "faults_analyzer::a_stop_leaves_nothing_in_flight";
+    let Some(mut line) = Line::start(name).unwrap() else {
+        return;
+    };
+    line.storm(2000, 4000).unwrap();
+    line.collector().unwrap().signal(libc::SIGSTOP).unwrap();
+    line.analyzer().unwrap().stop().unwrap();
+    let (keys, mut admin) = (line.sandbox.keys(), line.sandbox.redis.admin().unwrap());
+    let consumers: Vec<String> = redis::cmd("SMEMBERS")
+        .arg(keys.consumers())
+        .query(&mut admin)
+        .unwrap();
+    assert!(!consumers.is_empty());
+    for consumer in consumers {
+        let waiting: u64 = redis::cmd("LLEN")
+            .arg(keys.inflight(&consumer))
+            .query(&mut admin)
+            .unwrap();
+        assert_eq!(waiting, 0, "{consumer}");
+    }
+    line.collector().unwrap().signal(libc::SIGCONT).unwrap();
+    line.sandbox.start_analyzer().unwrap();
+    let ledger = line.after_fault(Instant::now()).unwrap();
+    line.check_whole(&ledger).unwrap();
+}
+
 #[test]
 fn a_stand_by_takes_over_from_a_killed_one() {
     let name = "faults_analyzer::a_stand_by_takes_over_from_a_killed_one";

@@ -80,15 +80,24 @@ impl Boots {
     /// boot, the time of day less its last batch's offset, held to what its records told: clocks
     /// differ, and an offset may be wrong.
     pub fn now_ns(&self) -> u64 {
-        let (Some(offset), false) = (self.offset_ns, self.is_ours()) else {
-            return clock::boottime_ns();
-        };
-        let real = i128::from(clock::boottime_ns()) + i128::from(clock::offset_ns());
-        let reckoned = u64::try_from(real - i128::from(offset)).unwrap_or_default();
         match self.told_ns() {
-            Some(told) => reckoned.clamp(told, told.saturating_add(GRACE_NS)),
-            None => reckoned,
+            Some(told) if !self.is_ours() => {
+                let latest = told.saturating_add(GRACE_NS);
+                self.reckoned_ns().clamp(told, latest)
+            }
+            _ => self.reckoned_ns(),
         }
+    }
+
+    /// The same by the time of day alone: how far behind the records are. 0 before a batch of
+    /// another machine told its clock.
+    pub fn reckoned_ns(&self) -> u64 {
+        if self.is_ours() {
+            return clock::boottime_ns();
+        }
+        let real = i128::from(clock::boottime_ns()) + i128::from(clock::offset_ns());
+        let reckoned = self.offset_ns.map(|offset| real - i128::from(offset));
+        reckoned.map_or(0, |ns| u64::try_from(ns).unwrap_or_default())
     }
 
     /// The latest time that a batch may tell of now whose oldest record is of `oldest_ns`. Of
@@ -100,7 +109,7 @@ impl Boots {
         }
         match self.told_ns() {
             Some(told) if oldest_ns <= told.saturating_add(GRACE_NS) => Horizon::another(told),
-            _ => Horizon::NONE,
+            _ => Horizon::another(oldest_ns),
         }
     }
 
@@ -183,6 +192,7 @@ mod tests {
             };
             boots.offset(offset);
             assert_eq!(boots.horizon(7).bound(7), 7, "the first of all");
+            assert_eq!(boots.horizon(7).bound(far), 7, "and one wrong time in it");
             boots.told(100 * second);
             boots.told(50 * second);
             let now_ns = boots.now_ns();
@@ -191,10 +201,9 @@ mod tests {
             assert_eq!(boots.horizon(90 * second).bound(near), near);
             let bound = boots.horizon(90 * second).bound(far);
             assert!((100..=121).contains(&(bound / second)), "{bound}");
-            assert_eq!(
-                boots.horizon(500 * second).bound(501 * second),
-                501 * second
-            );
+            let ahead = boots.horizon(500 * second);
+            assert_eq!(ahead.bound(501 * second), 501 * second);
+            assert_eq!(ahead.bound(far), 500 * second);
         }
     }
 

@@ -65,6 +65,8 @@ pub struct Judging {
     done_upto: u64,
     /// The boot that the sequence thread's fields are of.
     sequences_of: Option<[u8; 16]>,
+    /// Times that the sequence thread was told to begin anew.
+    begun: u64,
     /// The sequence thread was asked for all of its fields, and has not told them.
     untold: bool,
     /// No connection to Redis can be had, and not for want of its memory.
@@ -105,6 +107,7 @@ impl Judging {
             server: None,
             done_upto: 0,
             sequences_of: None,
+            begun: 0,
             untold: false,
             away: false,
             heard: Instant::now(),
@@ -126,6 +129,11 @@ impl Judging {
         self.boots.now_ns()
     }
 
+    /// The same by the time of day: for how far behind the newest record is.
+    pub fn reckoned_ns(&self) -> u64 {
+        self.boots.reckoned_ns()
+    }
+
     /// The sequence thread's channel of reports.
     pub fn sequence(&mut self) -> &mut SequenceHandle {
         &mut self.sequence
@@ -135,11 +143,12 @@ impl Judging {
     pub fn report(&mut self, report: Report) {
         self.heard = Instant::now();
         let now_ns = self.now_ns();
-        if report.began_anew {
+        let present = Some(self.boots.present());
+        if report.began == self.begun && self.sequences_of != present {
             self.sequences_begin();
         }
-        // Of the boot before, nobody is there any more.
-        if self.sequences_of == Some(self.boots.present()) {
+        // Of a boot before, nobody is there any more.
+        if self.sequences_of == present {
             for surprise in report.surprises {
                 self.judge.surprise(surprise, now_ns);
             }
@@ -201,7 +210,10 @@ impl Judging {
     /// Redis is at maxmemory: nothing comes either, but what waits in the sequence thread waits in
     /// Redis too, and must be let go.
     pub fn redis_full(&mut self) {
-        self.away = false;
+        if std::mem::take(&mut self.away) {
+            // The sequence thread waited for Redis until now, as it should.
+            self.moved = Instant::now();
+        }
         self.ledger.redis_away();
         self.sequence.go_on();
     }

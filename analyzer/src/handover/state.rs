@@ -28,7 +28,7 @@ pub fn fields(judging: &Judging) -> Vec<(&'static str, String)> {
         ("incident", standing.incident.unwrap_or_default()),
         ("model", judging.said.model.clone()),
         ("rules", judging.rules.clone()),
-        ("lag_ms", lag_ms(judging, now_ns).to_string()),
+        ("lag_ms", lag_ms(judging).to_string()),
         ("events_per_s", number(rates.records_per_s())),
         ("syscalls_per_s", number(rates.syscalls_per_s())),
         ("scored_share", format!("{:.3}", rates.scored_share())),
@@ -50,17 +50,18 @@ pub fn line(judging: &Judging) -> String {
         judging.said.mode.word(),
         judging.rates.records_per_s(),
         judging.rates.syscalls_per_s(),
-        lag_ms(judging, judging.now_ns()),
+        lag_ms(judging),
         account.records.unexplained + account.syscalls.unexplained,
     )
 }
 
 /// Age of the newest record when it was judged; 0 where the queue was empty since.
-fn lag_ms(judging: &Judging, now_ns: u64) -> u64 {
+fn lag_ms(judging: &Judging) -> u64 {
     // Nothing was judged yet: there is no newest record.
     if judging.rates.idle || judging.rates.newest_ns == 0 {
         0
     } else {
+        let now_ns = judging.reckoned_ns();
         now_ns.saturating_sub(judging.rates.newest_ns) / 1_000_000
     }
 }

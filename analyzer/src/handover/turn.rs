@@ -137,6 +137,8 @@ impl Engine {
         self.service.stopping();
         let deadline = Instant::now() + DRAIN;
         rest(intake, judging);
+        // All that will come has come.
+        judging.sequence().go_on();
         // Half for the sequences, half for Redis: what is left waits in its list.
         let half = (deadline - DRAIN / 2).into();
         while !judging.is_done() || !judging.is_whole() {

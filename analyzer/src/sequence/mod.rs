@@ -76,8 +76,9 @@ pub struct Report {
     pub late: u64,
     /// `fields` are all that there are, as [`SequenceHandle::tell_all`] asked.
     pub whole: bool,
-    /// Nothing of a boot before [`SequenceHandle::begin_anew`] comes after this.
-    pub began_anew: bool,
+    /// Calls of [`SequenceHandle::begin_anew`] that were followed: nothing of before them is in this
+    /// or comes after it.
+    pub began: u64,
 }
 
 enum Order {
@@ -103,6 +104,9 @@ pub struct SequenceHandle {
 const TURN: Duration = Duration::from_millis(50);
 /// Most orders that are taken before a turn.
 const MOST_ORDERS: usize = 64;
+
+/// Bytes of batches after which a pause is used to give back what they took.
+const TRIM_AFTER: usize = 8 << 20;
 
 /// Starts the sequence thread. Where the operating system has no thread left, that is logged
 /// and [`SequenceHandle::reports`] is closed from the start.
@@ -212,6 +216,16 @@ fn step_back() {
     }
 }
 
+/// What a backlog took for a moment goes back to the system. The allocator would keep it, between
+/// what stays, and each longer backlog would add to that.
+fn give_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim(3) is passed no memory, and takes each arena's lock.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 fn run(
     options: Options,
     inbox: &mpsc::Receiver<Order>,
@@ -222,6 +236,7 @@ fn run(
     let mut worker = Worker::new(options);
     // While nothing comes, stream time goes on with the clock of the wall.
     let mut heard = (Instant::now(), 0);
+    let mut bytes_taken = 0;
     loop {
         let first = match inbox.recv_timeout(TURN) {
             Ok(order) => Some(order),
@@ -229,13 +244,20 @@ fn run(
             Err(RecvTimeoutError::Disconnected) => return,
         };
         let idle = first.is_none();
+        if idle && bytes_taken > TRIM_AFTER {
+            bytes_taken = 0;
+            give_back();
+        }
         let turned = catch_unwind(AssertUnwindSafe(|| {
             let more = inbox.try_iter().take(MOST_ORDERS);
             let mut taken = 0;
             for order in first.into_iter().chain(more) {
                 taken += 1;
                 match order {
-                    Order::Batch(id, bytes, horizon) => worker.take(id, &bytes, horizon),
+                    Order::Batch(id, bytes, horizon) => {
+                        bytes_taken += bytes.len();
+                        worker.take(id, &bytes, horizon);
+                    }
                     Order::Restore(fields) => worker.restore(&fields),
                     Order::TellAll => worker.all_changed(),
                     Order::BeginAnew => worker.begin_anew(),

@@ -51,8 +51,9 @@ pub struct Worker {
     last_mode: Option<Mode>,
     /// The next report has every field.
     whole: bool,
-    /// The next report is the first of another boot.
-    began_anew: bool,
+    /// Boots that began anew, now and when it was last told.
+    began: u64,
+    began_told: u64,
     #[cfg(test)]
     pub(super) trip: bool,
 }
@@ -77,7 +78,8 @@ impl Worker {
             last_done: 0,
             last_mode: None,
             whole: false,
-            began_anew: false,
+            began: 0,
+            began_told: 0,
             #[cfg(test)]
             trip: false,
         };
@@ -166,7 +168,7 @@ impl Worker {
     pub fn begin_anew(&mut self) {
         let given_up = self.intake.give_up();
         self.pending.extend(given_up);
-        self.began_anew = true;
+        self.began += 1;
         self.intake.merge.begin_anew();
         self.table.clear();
         self.budget_ns = 0;
@@ -349,11 +351,12 @@ impl Worker {
             && done_upto == self.last_done
             && self.last_mode == Some(mode)
             && !self.whole
-            && !self.began_anew;
+            && self.began == self.began_told;
         if nothing {
             return None;
         }
         self.last_done = done_upto;
+        self.began_told = self.began;
         self.last_mode = Some(mode);
         Some(Report {
             surprises,
@@ -367,7 +370,7 @@ impl Worker {
             tokens_scored: self.tokens_scored,
             late: self.intake.late,
             whole: std::mem::take(&mut self.whole),
-            began_anew: std::mem::take(&mut self.began_anew),
+            began: self.began,
         })
     }
 

@@ -90,6 +90,7 @@ impl Judging {
             return;
         }
         tracing::info!("batches of another boot of the host: its processes are judged anew");
+        self.begun += 1;
         self.sequence.begin_anew();
         self.rates.newest_ns = 0;
         match self.new_judge() {

@@ -298,7 +298,7 @@ fn sequences_of_another_boot_are_dropped_also_after_a_kill_in_between() {
     assert_eq!(of_sequences(&after), 0);
     assert_eq!(after.get(SEQUENCES_OF), Some(&vec![2; 16]));
 
-    wait_for(&mut judging, |report| report.began_anew);
+    wait_for(&mut judging, |report| report.began == 2);
     stored(&mut judging, &mut checkpoint);
     assert_eq!(checkpoint.get(SEQUENCES_OF), Some(&vec![2; 16]));
     assert_eq!(of_sequences(&checkpoint), 0);
@@ -360,4 +360,36 @@ fn wait_for(judging: &mut Judging, is_it: impl Fn(&Report) -> bool) {
         }
     }
     panic!("no such report");
+}
+
+#[test]
+fn before_its_first_batch_another_machines_clock_is_not_ours() {
+    let mut judging = with_sequences();
+    let mut checkpoint = HashMap::new();
+    judging.take(&exits([1; 16], 0..10));
+    stored(&mut judging, &mut checkpoint);
+    let now_ns = |checkpoint: &HashMap<String, Vec<u8>>| {
+        let clock: serde_json::Value = rmp_serde::from_slice(&checkpoint["j:clock"]).unwrap();
+        clock[0].as_u64().unwrap()
+    };
+    let before = now_ns(&checkpoint);
+    let recipe = judging.recipe.clone();
+    let (mut back, _) =
+        Judging::restored(recipe, checkpoint.clone().into_iter().collect()).unwrap();
+    back.tick();
+    stored(&mut back, &mut checkpoint);
+    assert_eq!(now_ns(&checkpoint), before);
+}
+
+#[test]
+fn a_sequence_thread_that_waited_for_redis_is_not_stuck() {
+    let mut judging = with_sequences();
+    judging.redis_away();
+    let long_ago = Instant::now().checked_sub(2 * PATIENCE).unwrap();
+    for is_back in [Judging::redis_full, Judging::redis_serves] {
+        judging.moved = long_ago;
+        judging.away = true;
+        is_back(&mut judging);
+        assert!(judging.moved.elapsed() < PATIENCE);
+    }
 }
