@@ -179,7 +179,8 @@ fn fill_by_what_is_taken(line: &mut Line, cut_off: bool) {
         Ok((line.analyzer()?.says("OOM") > 0).then_some(()))
     })
     .unwrap();
-    wait_until(Duration::from_secs(5), "room in Redis", || {
+    // Without a session: what waits 1.5 s by design, and then an attempt, every 2 s by then.
+    wait_until(Duration::from_secs(10), "room in Redis", || {
         Ok((used(&mut admin) < most).then_some(()))
     })
     .unwrap();
