@@ -3,6 +3,8 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use ravn_shared::kernel;
+
 /// Why a host cannot run the collector. Exit code 77.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
@@ -28,9 +30,6 @@ pub enum HostError {
     PidNamespace,
 }
 
-/// Oldest release that the programs were loaded on.
-const OLDEST: (u32, u32) = (6, 2);
-
 /// PROC_PID_INIT_INO of include/linux/proc_ns.h: the host's own pid namespace.
 const HOST_PID_NAMESPACE: u64 = 0xeffffffc;
 
@@ -55,10 +54,10 @@ pub fn check() -> Result<(), HostError> {
     if !may_load {
         return Err(HostError::NoPrivilege);
     }
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let release = kernel::release();
     // What cannot be read as a release is tried.
-    if version(release.trim()).is_some_and(|version| version < OLDEST) {
-        return Err(HostError::OldKernel(release.trim().to_owned()));
+    if kernel::version(&release).is_some_and(|version| version < kernel::OLDEST) {
+        return Err(HostError::OldKernel(release));
     }
     if !Path::new("/sys/kernel/btf/vmlinux").exists() {
         return Err(HostError::NoBtf);
@@ -68,22 +67,4 @@ pub fn check() -> Result<(), HostError> {
         return Err(HostError::PidNamespace);
     }
     Ok(())
-}
-
-/// Major and minor number of a release such as `6.1.0-28-amd64`.
-fn version(release: &str) -> Option<(u32, u32)> {
-    let mut numbers = release.split(|character: char| !character.is_ascii_digit());
-    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{OLDEST, version};
-
-    #[test]
-    fn a_release_tells_whether_it_is_old_enough() {
-        assert!(version("6.1.0-28-amd64").is_some_and(|version| version < OLDEST));
-        assert!(version("6.18.0").is_some_and(|version| version >= OLDEST));
-        assert_eq!(version("weird"), None);
-    }
 }

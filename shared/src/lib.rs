@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod event;
 pub mod exit;
+pub mod kernel;
 pub mod keys;
 pub mod kind;
 pub mod link;

@@ -3,34 +3,26 @@
 use std::fs;
 use std::path::Path;
 
-use super::Check;
+use ravn_shared::kernel;
 
-/// What the collector asks for.
-const OLDEST: (u32, u32) = (6, 2);
+use super::Check;
 
 /// Kernel, BTF, privilege, cgroups.
 pub fn checks() -> Vec<Check> {
-    vec![kernel(), btf(), privilege(), cgroup()]
+    vec![release(), btf(), privilege(), cgroup()]
 }
 
-fn kernel() -> Check {
+fn release() -> Check {
     let what = "kernel";
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let release = release.trim();
-    match version(release) {
-        Some(version) if version >= OLDEST => Check::good(what, release),
+    let release = kernel::release();
+    match kernel::version(&release) {
+        Some(version) if version >= kernel::OLDEST => Check::good(what, release),
         _ => Check::bad(
             what,
             release,
             "the collector needs Linux 6.2 or later: boot one (Debian 12: from its backports)",
         ),
     }
-}
-
-/// Major and minor number of a release such as `6.1.0-28-amd64`.
-fn version(release: &str) -> Option<(u32, u32)> {
-    let mut numbers = release.split(|character: char| !character.is_ascii_digit());
-    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
 fn btf() -> Check {
@@ -80,17 +72,5 @@ fn cgroup() -> Check {
             "the unified hierarchy is not mounted",
             "mount -t cgroup2 none /sys/fs/cgroup/unified",
         ),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::version;
-
-    #[test]
-    fn a_release_of_any_distribution_has_two_numbers() {
-        assert_eq!(version("6.1.0-28-amd64"), Some((6, 1)));
-        assert_eq!(version("5.10.0"), Some((5, 10)));
-        assert_eq!(version("weird"), None);
     }
 }
