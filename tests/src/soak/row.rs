@@ -83,7 +83,9 @@ pub const COLUMNS: [Column; 25] = [
     // Each program of the load is an incident of its own, and one is kept for an hour.
     flat("incidents", "incid", 0.5, 3500.0),
     flat("checkpoint_fields", "fields", 0.5, 4500.0),
-    flat("queued_batches", "queue", 0.5, 200.0),
+    // At any moment what came since the last commit, and what sequences wait for: up to 2.5 s of some
+    // 200 batches a second, or none just after an outage.
+    flat("queued_batches", "queue", 0.5, 500.0),
     shown("events_per_s", "ev/s", 0),
     count("produced", "produced"),
     count("judged", "judged"),
