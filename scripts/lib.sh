@@ -26,6 +26,10 @@ die() {
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
+# A random password; and the digest of one, as an ACL file of Redis has it.
+new_password() { od -An -N16 -tx1 /dev/urandom | tr -d ' \n'; }
+digest() { printf %s "$1" | sha256sum | cut -d ' ' -f 1; }
+
 # The BPF programs ask for this kernel.
 require_kernel() {
     at_least "$(uname -r | sed 's/[^0-9.].*//')" 6.2 ||

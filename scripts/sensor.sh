@@ -46,13 +46,12 @@ stop_sensor() {
 
 # One random password a user, and the ACL file as it is shipped with their digests in it.
 write_users() {
-    local user password digest
+    local user password
     cp "$root/systemd/redis/users.acl" "$folder/users.acl"
     chmod 600 "$folder/users.acl"
     for user in collector analyzer reader operator; do
-        password=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
-        digest=$(printf %s "$password" | sha256sum | cut -d ' ' -f 1)
-        sed -i "s/@$user@/$digest/" "$folder/users.acl"
+        password=$(new_password)
+        sed -i "s/@$user@/$(digest "$password")/" "$folder/users.acl"
         (umask 077 && printf '%s\n' "$password" >"$folder/$user.password")
     done
     chown "$nobody" "$folder/analyzer.password"

@@ -29,7 +29,8 @@ pub struct Hit {
     newness: Option<u64>,
     file: Option<String>,
     peer: Option<(String, u16)>,
-    /// Stream, CPU, number and time of the record: the same on a replay.
+    /// Stream, CPU, number and time of the record: the same on a replay, but for a time that could
+    /// not be true and was taken as that of arrival.
     record: [u8; 19],
     time_ns: u64,
 }
